@@ -1,0 +1,87 @@
+# Everything starts here: `make help` lists the commands. Each sets up what it needs.
+
+PYTHON   ?= python3
+VENV     := .venv
+ifeq ($(OS),Windows_NT)
+BIN      := $(VENV)/Scripts
+else
+BIN      := $(VENV)/bin
+endif
+PY       := $(BIN)/python
+READY    := $(VENV)/.ready
+
+# what `make run` and `make refresh` take
+CHAPTERS ?=
+DEVICE   ?= auto
+SEED     ?= 42
+PROFILE  ?= quick
+JOBS     ?= 2
+# what `make test` takes, such as ARGS="-k timeseries"
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lab refresh doctor data-full format lock clean
+
+help: ## list the commands
+	@echo "make run         run every chapter headless, report in build/"
+	@echo '                 CHAPTERS="01 12"  DEVICE=auto|cpu|cuda|mps  SEED=42  PROFILE=quick|full  JOBS=2'
+	@echo "make test        run the whole test suite"
+	@echo "make lab         open the course in JupyterLab"
+	@echo "make doctor      look for what is wrong with this installation"
+	@echo "make data-full   fetch the optional data sets (needs the network)"
+	@echo 'make refresh     execute and normalise the committed notebooks, CHAPTERS="01 12" selects'
+	@echo "make format      format code and notebooks"
+	@echo "make lock        renew requirements.txt from requirements.in (needs uv)"
+	@echo "make clean       remove build/ and caches; the environment .venv stays"
+
+setup: $(READY) ## create .venv and install requirements.txt
+
+# the stamp is written last: an interrupted installation starts again
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "error: the course needs Python 3.11 or newer; name one with PYTHON=python3.12" >&2; exit 2; }
+	@echo "setting up $(VENV) (once; about 6 GB with the CUDA libraries that torch brings on Linux)"
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+	  uv pip install --quiet --python $(PY) -r requirements.txt; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
+	fi
+	@# byte-compile now: a kernel start costs seconds less than with sources alone
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m compileall -q -j 0 $(VENV) utils >/dev/null 2>&1 || true
+	@touch $(READY)
+
+run: $(READY) ## run every chapter headless
+	@$(PY) -m utils.run --chapters "$(CHAPTERS)" --device "$(DEVICE)" --seed "$(SEED)" \
+	  --profile "$(PROFILE)" --jobs "$(JOBS)"
+
+test: $(READY) ## run the whole test suite
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --durations=12 $(ARGS)
+
+lab: $(READY) ## open the course in JupyterLab
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
+refresh: $(READY) ## execute and normalise the committed notebooks
+	@$(PY) -m utils.notebooks refresh --chapters "$(CHAPTERS)"
+
+doctor: $(READY) ## look for what is wrong with this installation
+	@$(PY) -m utils.doctor
+
+data-full: $(READY) ## fetch the optional data sets
+	@$(PY) -m utils.datasets fetch
+
+format: $(READY) ## format code and notebooks
+	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+
+lock: ## renew requirements.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	  --no-emit-index-url requirements.in -o requirements.lock.tmp
+	@{ echo "# Made by 'make lock' from requirements.in: do not edit. Python 3.11 to 3.13."; \
+	   cat requirements.lock.tmp; echo "-e ."; } > requirements.txt
+	@rm requirements.lock.tmp
+
+clean: ## remove build/ and caches
+	@rm -rf build .pytest_cache .ruff_cache
+	@find utils tests notebooks data -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} + 2>/dev/null || true

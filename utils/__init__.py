@@ -1,0 +1,16 @@
+"""Helper package of the PyTorch course: each chapter teaches a thing before it imports it from here.
+
+The modules are listed from the ground up; each may import only those above it:
+
+``runtime``      device, seeds, progress, the course's error type
+``metrics``      accuracy, MAE, RMSE, WMAPE
+``datasets``     every data set by name: bundled, or fetched once and verified
+``timeseries``   windows, chronological splits, scaling, the seasonal baseline
+``plots``        one look for all figures, shown with alt text
+``scoreboard``   a chapter records its results and holds them to its bars
+``notebooks``    find, read, check, normalise and refresh the chapters
+``run``          run the chapters headless and report
+``doctor``       look for what is wrong with an installation
+
+Nothing is imported here, so that ``import utils`` costs nothing.
+"""
