@@ -27,7 +27,7 @@ class Problem(Exception):
 def check_python() -> str:
     """Python is new enough, and this is the environment of the course."""
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (that is what is examined)
         raise Problem(f"Python {version} is too old: install Python 3.11, 3.12 or 3.13.")
     if sys.prefix == sys.base_prefix and "CONDA_PREFIX" not in os.environ:
         return f"Python {version} (not a virtual environment: fine if you meant it)"
@@ -136,7 +136,9 @@ def check_kernel() -> str:
     except OSError:
         writable = False
     if not writable:
-        raise Problem(f"Jupyter cannot write {folder}: make it writable or set JUPYTER_RUNTIME_DIR.")
+        raise Problem(
+            f"Jupyter cannot write {folder}: make it writable or set JUPYTER_RUNTIME_DIR."
+        )
     return "kernel: this environment's"
 
 

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for and return the exit status."""
     try:
         options = _parse(arguments)
-        chapters = find_chapters(options.chapters)
+        chapters = find_chapters([options.chapters], options.notebooks)
         with _own(options.build), _stop_on_sigterm():
             results = run_chapters(chapters, options)
     except CourseError as error:
@@ -177,9 +177,11 @@ class _Workers:
         parameters = {"DEVICE": options.device, "SEED": options.seed, "PROFILE": options.profile}
         with self._log(chapter).open("w", encoding="utf-8") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "utils.worker", str(chapter)]
-                + [str((options.build / "notebooks" / chapter.name).resolve())]
-                + ["--parameters", json.dumps(parameters), "--timeout", str(options.timeout)],
+                [
+                    *(sys.executable, "-m", "utils.worker", str(chapter)),
+                    str((options.build / "notebooks" / chapter.name).resolve()),
+                    *("--parameters", json.dumps(parameters), "--timeout", str(options.timeout)),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -299,20 +301,25 @@ class Display:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read and check the options; what is wrong with them ends in a CourseError."""
-    parser = argparse.ArgumentParser(prog="python -m utils.run", description="Run the chapters headless.")
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.run", description="Run the chapters headless."
+    )
     parser.add_argument("--chapters", default="", help='such as "01 12"; all when left out')
     parser.add_argument("--device", default="auto", help=", ".join(DEVICES))
     parser.add_argument("--seed", default="42", help="0 to 4294967295")
     parser.add_argument("--profile", default="quick", help=", ".join(PROFILES))
     parser.add_argument("--jobs", default="2", help="chapters at a time")
     parser.add_argument("--timeout", default=None, help="seconds that one cell may take")
+    parser.add_argument("--notebooks", type=Path, help="folder with the chapters (notebooks/)")
     parser.add_argument("--build", type=Path, default=None, help="folder for the results (build/)")
     options = parser.parse_args(arguments)
     options.seed = _integer("seed", options.seed, 0, 2**32 - 1)
     options.jobs = _integer("jobs", options.jobs, 1, 64)
     if options.profile not in PROFILES:
         raise CourseError(f"Unknown profile {options.profile!r}: choose {' or '.join(PROFILES)}.")
-    options.timeout = _integer("timeout", options.timeout or CELL_TIMEOUT[options.profile], 1, 86400)
+    options.timeout = _integer(
+        "timeout", options.timeout or CELL_TIMEOUT[options.profile], 1, 86400
+    )
     if options.device not in ("auto", "cpu"):  # asking torch costs seconds: only where it matters
         choose_device(options.device)
     options.build = (options.build or repository_root() / "build").absolute()

@@ -97,6 +97,4 @@ def progress(iterable: Iterable[T], description: str, total: int | None = None) 
     from tqdm import tqdm
 
     # stdout, not stderr: JupyterLab shades stderr red, as if something had gone wrong
-    return iter(
-        tqdm(iterable, description, total, leave=False, file=sys.stdout, disable=HEADLESS)
-    )
+    return iter(tqdm(iterable, description, total, leave=False, file=sys.stdout, disable=HEADLESS))

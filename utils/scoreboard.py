@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from utils.runtime import CourseError
@@ -174,11 +175,9 @@ class Scoreboard:
         return rows
 
     def _verified(self) -> str:
-        import torch
-
         seconds = time.perf_counter() - self._started
         return (
-            f"Verified on {datetime.date.today():%Y-%m-%d} with torch {torch.__version__.split('+')[0]}, "
+            f"Verified on {datetime.date.today():%Y-%m-%d} with torch {metadata.version('torch').split('+')[0]}, "
             f"Python {platform.python_version()}, on {self.device} in {seconds:.0f} s (seed {self.seed})."
         )
 

@@ -78,7 +78,9 @@ def run_chapter(
     parameters = {name: value for name, value in parameters.items() if name in declared}
     progress = _Progress(events, started)
     try:
-        run.error = _execute(notebook, output, parameters, timeout, cwd or notebook.parent, progress)
+        run.error = _execute(
+            notebook, output, parameters, timeout, cwd or notebook.parent, progress
+        )
     except OSError as error:
         run.error = f"{output.parent} cannot be written: {error.strerror}."
     run.startup_seconds = round(progress.startup_seconds, 2)
@@ -209,15 +211,15 @@ def _judge(run: ChapterRun, nb: Any, seed: int | None) -> None:
     if payload is not None:
         run.device, run.seed, run.metrics = payload["device"], payload["seed"], payload["metrics"]
         run.bars = [
-            {key: r[name] for key, name in _BAR_FIELDS.items()}
-            for r in payload["results"]
-            if r["op"] is not None
+            {key: r[key] for key in _BAR_FIELDS} for r in payload["results"] if r["op"] is not None
         ]
         run.headline = next((r for r in payload["results"] if r["headline"]), None)
     if run.error:
         return
     if len(executed) < len(code):
-        run.error = f"It did not really run: {len(executed)} of {len(code)} code cells were executed."
+        run.error = (
+            f"It did not really run: {len(executed)} of {len(code)} code cells were executed."
+        )
     elif payload is None or not run.metrics:
         run.error = "It did not really run: no results were recorded (board.finish() at the end)."
     elif payload["chapter"] != run.name:
@@ -228,13 +230,17 @@ def _judge(run: ChapterRun, nb: Any, seed: int | None) -> None:
         run.error = f"These bars are missed: {', '.join(missed)}."
 
 
-_BAR_FIELDS = {"metric": "metric", "op": "op", "bound": "bound", "value": "value", "passed": "passed"}
+_BAR_FIELDS = ("metric", "op", "bound", "value", "passed")
 
 
 def _slowest(nb: Any, count: int = 5) -> list[dict[str, Any]]:
     """The cells that took longest, by papermill's own clock."""
     cells = [
-        {"cell": i + 1, "seconds": round(duration, 2), "source": c.source.strip().splitlines()[0][:80]}
+        {
+            "cell": i + 1,
+            "seconds": round(duration, 2),
+            "source": c.source.strip().splitlines()[0][:80],
+        }
         for i, c in enumerate(nb.cells)
         if (duration := c.metadata.get("papermill", {}).get("duration")) and c.source.strip()
     ]
