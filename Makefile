@@ -64,6 +64,7 @@ lab: $(READY) ## open the course in JupyterLab
 
 refresh: $(READY) ## execute and normalise the committed notebooks
 	@$(PY) -m utils.notebooks refresh --chapters "$(CHAPTERS)"
+	@$(PY) -m utils.report
 
 doctor: $(READY) ## look for what is wrong with this installation
 	@$(PY) -m utils.doctor

@@ -1,8 +1,24 @@
-"""What a run leaves behind for people: the closing table and ``build/report.html``."""
+"""What a run leaves behind for people: the closing table, ``build/report.html``, README's table.
+
+``python -m utils.report`` renews the table of chapters in README.md from the committed notebooks
+(``make refresh`` calls it), so that the front page never promises what the chapters do not show.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
 from typing import Any
+
+from utils.notebooks import find_chapters, read_notebook, repository_root, results_of
+from utils.runtime import CourseError, write_atomically
+
+READING_SPEED = 150
+"""Words of a technical text that are read in a minute."""
+SECONDS_PER_CELL = 30
+"""To look at a code cell and its output."""
+BEGIN, END = "<!-- chapters: begin -->", "<!-- chapters: end -->"
 
 
 def headline_text(chapter: dict[str, Any]) -> str:
@@ -121,3 +137,63 @@ code { font-size: .9em; }
 </body>
 </html>
 """
+
+
+# --- the README's table ---------------------------------------------------------------------------
+
+
+def readme_table(chapters: list[Path]) -> str:
+    """The table of chapters in Markdown, made from the committed notebooks.
+
+    Raises:
+        CourseError: a chapter has not been executed, or does not say how long it runs.
+    """
+    lines = [
+        "| chapter | reading | runs in | headline result |",
+        "|---|---|---|---|",
+    ]
+    for path in chapters:
+        nb = read_notebook(path)
+        payload = results_of(nb)
+        title = re.match(r"# (.+)", nb.cells[0].source)
+        seconds = re.search(r"\*\*Runs in\*\* about (\d+) seconds", nb.cells[0].source)
+        if payload is None or not title or not seconds:
+            raise CourseError(f"{path.name} is not finished: run `make refresh`.")
+        words = sum(len(c.source.split()) for c in nb.cells if c.cell_type == "markdown")
+        cells = sum(c.cell_type == "code" for c in nb.cells)
+        minutes = round((words / READING_SPEED + cells * SECONDS_PER_CELL / 60) / 5) * 5
+        headline = next(r for r in payload["results"] if r["headline"])
+        lines.append(
+            f"| [{title[1]}](notebooks/{path.name}) | {minutes} min | {seconds[1]} s "
+            f"| {headline_text({'error': None, 'headline': headline})} |"
+        )
+    return "\n".join(lines)
+
+
+def with_table(readme: str, table: str) -> str:
+    """The text of the README with the table in its place.
+
+    Raises:
+        CourseError: the README has no place for it.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise CourseError(f"README.md has no lines {BEGIN} and {END} to put the table between.")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def main() -> int:
+    """Renew the table in README.md."""
+    readme = repository_root() / "README.md"
+    try:
+        text = readme.read_text(encoding="utf-8")
+        write_atomically(with_table(text, readme_table(find_chapters())), readme)
+    except (CourseError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
