@@ -56,7 +56,7 @@ def snapshot() -> dict[str, int]:
         str(path): path.stat().st_mtime_ns
         for folder in ("data", "notebooks", "utils")
         for path in (REPOSITORY / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name != ".DS_Store"
+        if path.is_file() and not {"__pycache__", "cache", ".DS_Store"} & set(path.parts)
     }
 
 

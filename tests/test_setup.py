@@ -10,9 +10,17 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMED_BY_THE_COURSE = (
-    "torch torchvision numpy pandas matplotlib seaborn jupyterlab nbval papermill".split()
-)
+NAMED_BY_THE_COURSE = [
+    "torch",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "jupyterlab",
+    "nbval",
+    "papermill",
+]
 
 
 def requirements(name: str) -> list[str]:
@@ -79,7 +87,11 @@ def test_a_python_that_is_too_old_is_refused_in_one_sentence(tmp_path):
     for name in ("requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     done = subprocess.run(
-        ["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", "setup", f"PYTHON={old}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "needs Python 3.11 or newer" in done.stderr

@@ -9,7 +9,9 @@ The modules are listed from the ground up; each may import only those above it:
 ``plots``        one look for all figures, shown with alt text
 ``scoreboard``   a chapter records its results and holds them to its bars
 ``notebooks``    find, read, check, normalise and refresh the chapters
-``run``          run the chapters headless and report
+``report``       the closing table, the page of a run, the README's table of chapters
+``worker``       execute one chapter in a process of its own
+``run``          run the chapters headless, side by side
 ``doctor``       look for what is wrong with an installation
 
 Nothing is imported here, so that ``import utils`` costs nothing.

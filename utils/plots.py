@@ -68,18 +68,28 @@ def show(alt: str, fig: Figure | None = None) -> None:
     if fig is None and not plt.get_fignums():
         raise ValueError("there is no figure to show")
     fig = fig or plt.gcf()
-    drawn, png = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     fig.savefig(drawn, format="png")
     plt.close(fig)
-    # 256 colours are plenty for a figure and take a third of the space in the notebook
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-        png, "PNG", optimize=True
-    )
+    png = base64.b64encode(_compact(Image.open(drawn).convert("RGB"))).decode("ascii")
     display(
         {
-            "image/png": base64.b64encode(png.getvalue()).decode("ascii"),
+            "image/png": png,
             "text/plain": f"Figure: {alt}",
         },
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
+
+
+def _compact(picture: Image.Image) -> bytes:
+    """A PNG of the picture; a large one with 256 colours, which takes a third of the space."""
+    png = _png(picture)
+    return png if len(png) <= 30_000 else _png(picture.quantize(256, dither=Image.Dither.NONE))
+
+
+def _png(picture: Image.Image) -> bytes:
+    """Nothing but pixels goes into the file: the same figure gives the same bytes."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
