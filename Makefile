@@ -36,20 +36,20 @@ help: ## list the commands
 
 setup: $(READY) ## create .venv and install requirements.txt
 
-# the stamp is written last: an interrupted installation starts again
+# The stamp is written last: an interrupted installation starts again. pip compiles what it installs,
+# uv has to be asked to; without that each kernel start costs seconds more.
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "error: the course needs Python 3.11 or newer; name one with PYTHON=python3.12" >&2; exit 2; }
 	@echo "setting up $(VENV) (once; about 6 GB with the CUDA libraries that torch brings on Linux)"
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
-	  uv pip install --quiet --python $(PY) -r requirements.txt; \
+	  UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(PY) -r requirements.txt; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
 	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
 	fi
-	@# byte-compile now: a kernel start costs seconds less than with sources alone
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m compileall -q -j 0 $(VENV) utils >/dev/null 2>&1 || true
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m compileall -q utils
 	@touch $(READY)
 
 run: $(READY) ## run every chapter headless

@@ -6,6 +6,7 @@ The modules are listed from the ground up; each may import only those above it:
 ``metrics``      accuracy, MAE, RMSE, WMAPE
 ``datasets``     every data set by name: bundled, or fetched once and verified
 ``timeseries``   windows, chronological splits, scaling, the seasonal baseline
+``training``     the fit and evaluate loop of chapters 6 and 8
 ``plots``        one look for all figures, shown with alt text
 ``scoreboard``   a chapter records its results and holds them to its bars
 ``notebooks``    find, read, check, normalise and refresh the chapters
