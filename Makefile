@@ -63,8 +63,7 @@ lab: $(READY) ## open the course in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
 refresh: $(READY) ## execute and normalise the committed notebooks
-	@$(PY) -m utils.notebooks refresh --chapters "$(CHAPTERS)"
-	@$(PY) -m utils.report
+	@$(PY) -m utils.refresh --chapters "$(CHAPTERS)"
 
 doctor: $(READY) ## look for what is wrong with this installation
 	@$(PY) -m utils.doctor

@@ -16,21 +16,21 @@ from pathlib import Path
 import pytest
 from nbformat import v4
 
-from utils import notebooks
+from utils import checker, notebooks
+from utils import refresh as refresher
+from utils.checker import check_notebook
 from utils.notebooks import (
-    CourseError,
-    check_notebook,
-    execute,
     find_chapters,
     headings_of,
     normalise,
     notebook_text,
     parameters_of,
     read_notebook,
-    refresh,
     results_of,
     write_notebook,
 )
+from utils.refresh import execute, refresh
+from utils.runtime import CourseError
 from utils.scoreboard import RESULTS_MIME
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -646,7 +646,7 @@ def test_a_refreshed_chapter_tells_what_changed(course, capsys):
     path = course / "01_tensors.ipynb"
     write_notebook(nb, path)
 
-    assert notebooks.main(["refresh", "--chapters", "1"]) == 0
+    assert refresher.main(["--chapters", "1"]) == 0
 
     assert re.fullmatch(r"01_tensors: \d+ s; error 0.25 → 0.125\n", capsys.readouterr().out)
     fresh = read_notebook(path)
@@ -671,7 +671,7 @@ def test_a_failing_chapter_is_left_as_it_was(source, timeout, expected, course, 
     write_notebook(chapter_of("print(1)", source, "print(3)"), path)
     before = path.read_bytes()
 
-    status = notebooks.main(["refresh", "--chapters", "12", "--timeout", str(timeout)])
+    status = refresher.main(["--chapters", "12", "--timeout", str(timeout)])
 
     printed_text = capsys.readouterr()
     assert status == 1
@@ -704,10 +704,10 @@ def test_an_interrupted_refresh_leaves_the_chapter_and_no_kernel(tmp_path):
     before = path.read_bytes()
     program = f"""if True:
         import pathlib, signal, sys
-        from utils import notebooks
+        from utils import notebooks, refresh
         signal.signal(signal.SIGINT, signal.default_int_handler)
         notebooks.repository_root = lambda: pathlib.Path({str(tmp_path)!r})
-        sys.exit(notebooks.main(["refresh"]))"""
+        sys.exit(refresh.main([]))"""
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: marker.exists() and marker.read_text())
     process.send_signal(signal.SIGINT)
@@ -740,38 +740,43 @@ def is_alive(pid):
 
 def test_check_lists_the_problems_and_says_how_many_are_in_order(tmp_path, capsys):
     good = stored(good_chapter(), tmp_path)
-    assert notebooks.main(["check", str(good)]) == 0
+    assert checker.main([str(good)]) == 0
     assert capsys.readouterr().out == "1 of 1 notebooks are in order.\n"
 
-    assert notebooks.main(["check", str(good), str(FIXTURES / "truncated.ipynb")]) == 1
+    assert checker.main([str(good), str(FIXTURES / "truncated.ipynb")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("truncated.ipynb is not JSON")
     assert lines[1:] == ["1 of 2 notebooks are in order."]
 
     bad = good_chapter()
     cell(bad, "sum").execution_count = None
-    assert notebooks.main(["check", str(stored(bad, tmp_path))]) == 1
+    assert checker.main([str(stored(bad, tmp_path))]) == 1
     assert capsys.readouterr().out.startswith(f"{NAME}.ipynb: Cell 5 was not executed.\n")
 
 
 def test_an_unknown_chapter_is_misuse(course, capsys):
-    assert notebooks.main(["refresh", "--chapters", "1 99"]) == 2
+    assert refresher.main(["--chapters", "1 99"]) == 2
     assert capsys.readouterr().err.startswith("error: There is no chapter '99'")
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["frobnicate"], ["refresh", "--timeout", "0"], ["check", "--all"]]
+    ("main", "arguments"),
+    [
+        (refresher.main, ["frobnicate"]),
+        (refresher.main, ["--timeout", "0"]),
+        (checker.main, ["--all"]),
+    ],
 )
-def test_a_wrong_command_line_is_misuse(arguments, capsys):
+def test_a_wrong_command_line_is_misuse(main, arguments, capsys):
     with pytest.raises(SystemExit) as end:
-        notebooks.main(arguments)
+        main(arguments)
     assert end.value.code == 2
     assert "error: " in capsys.readouterr().err
 
 
 def test_as_a_program_it_shows_no_traceback():
     done = subprocess.run(
-        [sys.executable, "-m", "utils.notebooks", "check", str(FIXTURES / "not_a_notebook.ipynb")],
+        [sys.executable, "-m", "utils.checker", str(FIXTURES / "not_a_notebook.ipynb")],
         capture_output=True,
         text=True,
         check=False,

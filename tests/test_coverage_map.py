@@ -13,15 +13,15 @@ from urllib.parse import unquote
 import pytest
 from nbformat import v4
 
+from utils.checker import NOTES_BOX
 from utils.notebooks import (
-    NOTES_BOX,
-    CourseError,
     anchor_of,
     headings_of,
     read_notebook,
     unfenced,
     write_notebook,
 )
+from utils.runtime import CourseError
 
 ROOT = Path(__file__).resolve().parents[1]
 COVERAGE = ROOT / "docs" / "coverage.md"

@@ -401,6 +401,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.body = CONTENT
         self.announced: int | None = len(CONTENT)  # Content-Length
         self.delay = 0.0
+        self.stall = False  # send the body, then nothing, and leave the connection open
+        self.stalled = threading.Event()
         self.requests = 0
 
     @property
@@ -419,6 +421,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(self.server.announced))
         self.end_headers()
         self.wfile.write(self.server.body)
+        if self.server.stall:
+            self.wfile.flush()
+            self.server.stalled.set()
+            threading.Event().wait(20)
 
     def log_message(self, *arguments):
         """Say nothing."""
@@ -452,6 +458,16 @@ def left_behind(cache: Path) -> list[str]:
 
 def fetch() -> Path:
     return datasets._optional("toy", "x.bin")
+
+
+def fetch_in_a_process(server: Server) -> str:
+    """A program that fetches the toy set."""
+    return (
+        "from utils import datasets\n"
+        f"file = datasets.RemoteFile({server.url!r}, {hashlib.sha256(CONTENT).hexdigest()!r})\n"
+        "datasets.OPTIONAL['toy'] = {'x.bin': file}\n"
+        "raise SystemExit(datasets.main(['fetch', 'toy']))\n"
+    )
 
 
 def test_a_download_is_kept_and_not_repeated(server, remote):
@@ -558,10 +574,18 @@ def test_a_cache_that_cannot_be_made(server, remote, tmp_path, monkeypatch):
     assert server.requests == 0
 
 
-def test_what_a_killed_process_left_is_cleared(server, remote):
-    (remote / ".partial").mkdir(parents=True)
-    (remote / ".partial" / "tmp123").write_bytes(b"half")
-    fetch()
+def test_a_killed_process_leaves_nothing_that_stays(server, remote):
+    server.body, server.stall = CONTENT[: len(CONTENT) // 2], True
+    process = subprocess.Popen([sys.executable, "-c", fetch_in_a_process(server)])
+    while not server.stalled.wait(0.05):
+        assert process.poll() is None
+    while not left_behind(remote):  # the first bytes are on the disk
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert not (remote / "x.bin").exists()
+    server.body, server.stall = CONTENT, False
+    assert fetch().read_bytes() == CONTENT
     assert left_behind(remote) == ["x.bin"]
 
 
@@ -585,14 +609,9 @@ def test_a_mistake_of_ours_is_not_hidden(server, remote, monkeypatch):
         fetch()
 
 
-def test_two_processes_fetch_once(server, remote):
+def test_three_processes_fetch_once(server, remote):
     server.delay = 0.3
-    code = (
-        "from utils import datasets\n"
-        f"file = datasets.RemoteFile({server.url!r}, {hashlib.sha256(CONTENT).hexdigest()!r})\n"
-        "datasets.OPTIONAL['toy'] = {'x.bin': file}\n"
-        "raise SystemExit(datasets.main(['fetch', 'toy']))\n"
-    )
+    code = fetch_in_a_process(server)
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert server.requests == 1
@@ -692,9 +711,12 @@ def test_available_asks_for_every_file_of_the_interval(without_mirror, tmp_path)
 
 
 @pytest.mark.parametrize(("interval", "steps"), [(10, 108), (15, 72), (30, 36)])
-def test_beijing(with_mirror, interval, steps):
+def test_beijing(with_mirror, mirror, interval, steps):
     metro = datasets.load_beijing_metro(interval)
-    for flow in (metro.inflow, metro.outflow):
+    for way, flow in (("in", metro.inflow), ("out", metro.outflow)):
+        lines = (mirror / "beijing_metro" / f"{way}_{interval}min.csv").read_text().splitlines()
+        for row in (0, 275):
+            assert flow[row].ravel().tolist() == [float(value) for value in lines[row].split(",")]
         assert flow.shape == (276, 25, steps)
         assert flow.dtype == np.float32
         assert flow.min() == 0
@@ -734,6 +756,13 @@ def test_cora_is_the_planetoid_split(with_mirror):
     assert alike.mean() == pytest.approx(0.81, abs=0.005)
     in_test = np.isin(cora.edges[0], cora.test)
     assert alike[in_test].mean() > 0.78
+    # words tell the subject, in the test rows too
+    known = np.setdiff1d(np.arange(2708), cora.test)
+    words = cora.features / cora.features.sum(1, keepdims=True)
+    centres = np.stack([words[known][cora.labels[known] == k].mean(0) for k in range(7)])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    guess = (words[cora.test] @ centres.T).argmax(1)
+    assert (guess == cora.labels[cora.test]).mean() > 0.65
 
 
 def test_a_damaged_pickle_is_never_opened(with_mirror, mirror, tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ import pytest
 
 import utils
 from utils import notebooks
-from utils.notebooks import IGNORED, check_notebook, normalise, notebook_text, read_notebook
+from utils.checker import IGNORED, check_notebook
+from utils.notebooks import normalise, notebook_text, read_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / notebooks.CHAPTERS_DIR).glob("[0-9][0-9]_*.ipynb"))

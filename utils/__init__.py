@@ -9,8 +9,10 @@ The modules are listed from the ground up; each may import only those above it:
 ``training``     the fit and evaluate loop of chapters 6 and 8
 ``plots``        one look for all figures, shown with alt text
 ``scoreboard``   a chapter records its results and holds them to its bars
-``notebooks``    find, read, check, normalise and refresh the chapters
+``notebooks``    find, read, write and normalise the chapters
+``checker``      hold a chapter to its form
 ``report``       the closing table, the page of a run, the README's table of chapters
+``refresh``      execute the committed chapters and store their outputs
 ``worker``       execute one chapter in a process of its own
 ``run``          run the chapters headless, side by side
 ``doctor``       look for what is wrong with an installation

@@ -1,17 +1,17 @@
 """What a run leaves behind for people: the closing table, ``build/report.html``, README's table.
 
-``python -m utils.report`` renews the table of chapters in README.md from the committed notebooks
-(``make refresh`` calls it), so that the front page never promises what the chapters do not show.
+The README's table of chapters is made from the committed notebooks (:mod:`utils.refresh` renews it),
+so that the front page never promises what the chapters do not show.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
-from utils.notebooks import find_chapters, read_notebook, repository_root, results_of
+from utils import notebooks
+from utils.notebooks import find_chapters, read_notebook, results_of
 from utils.runtime import CourseError, write_atomically
 
 READING_SPEED = 150
@@ -183,17 +183,13 @@ def with_table(readme: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
-def main() -> int:
-    """Renew the table in README.md."""
-    readme = repository_root() / "README.md"
-    try:
+def renew_readme() -> None:
+    """Renew the table of chapters in README.md, where there is one.
+
+    Raises:
+        CourseError: a chapter is not finished, or README.md has no place for the table.
+    """
+    readme = notebooks.repository_root() / "README.md"
+    if readme.exists():
         text = readme.read_text(encoding="utf-8")
         write_atomically(with_table(text, readme_table(find_chapters())), readme)
-    except (CourseError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
