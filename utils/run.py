@@ -267,10 +267,11 @@ class Display:
 
                 self.bars[name] = tqdm(
                     total=1,
+                    unit="starting",
                     desc=f"{name:<24}",
                     leave=False,
                     file=sys.stdout,
-                    bar_format="{desc} {n_fmt:>3}/{total_fmt:<3} |{bar:20}| {elapsed} {postfix}",
+                    bar_format="{desc} {n_fmt:>3}/{total_fmt:<3} |{bar:20}| {elapsed}  {unit}",
                 )
             else:
                 self.say(f"{name}: started")
@@ -281,7 +282,8 @@ class Display:
             if self.live:
                 bar = self.bars[name]
                 bar.total, bar.n = of, cell
-                bar.set_postfix_str(title)
+                bar.unit = title
+                bar.refresh()
             elif time.monotonic() - self.last_line[name] > self.EVERY:
                 self.last_line[name] = time.monotonic()
                 self.say(f"{name}: cell {cell}/{of} · {title}")
