@@ -6,6 +6,7 @@ so that the front page never promises what the chapters do not show.
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -183,13 +184,31 @@ def with_table(readme: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
+def picture_of(nb: Any, word: str) -> bytes:
+    """The first picture of a notebook whose description holds a word, as PNG.
+
+    Raises:
+        CourseError: there is none.
+    """
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if re.search(rf"\b{word}\b", alt, re.IGNORECASE):
+                return base64.b64decode(output["data"]["image/png"])
+    raise CourseError(f"No picture's description holds the word {word!r}.")
+
+
 def renew_readme() -> None:
-    """Renew the table of chapters in README.md, where there is one.
+    """Renew the table of chapters and the picture in README.md, where there is one.
 
     Raises:
         CourseError: a chapter is not finished, or README.md has no place for the table.
     """
-    readme = notebooks.repository_root() / "README.md"
+    root = notebooks.repository_root()
+    readme, picture = root / "README.md", root / "docs" / "images" / "forecast.png"
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
         write_atomically(with_table(text, readme_table(find_chapters())), readme)
+        (chapter,) = find_chapters(["12"])
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(picture_of(read_notebook(chapter), "forecast"))

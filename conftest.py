@@ -1,27 +1,34 @@
-"""What the tests share: where the optional data are, and one thread for each process."""
+"""What all tests share, those of nbval included: the environment of the kernels, the optional data."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parent
 
 # two test processes and their kernels share the machine: more threads would only get in each
 # other's way, and the committed outputs were made with one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["COURSE_HEADLESS"] = "1"  # no progress bars
+os.environ["COURSE_PREFIX"] = sys.prefix  # the scoreboard notices a foreign kernel
+
+
+# What is compared to the letter was made without the optional data, so the tests that want them get
+# the folder by another name (which the processes of xdist inherit).
+if "COURSE_DATA_MIRROR" in os.environ:
+    os.environ["COURSE_TEST_MIRROR"] = os.environ.pop("COURSE_DATA_MIRROR")
 
 
 def optional_data() -> Path | None:
     """Folder with the optional data: the one that COURSE_DATA_MIRROR names, or one beside us."""
-    named = os.environ.get("COURSE_DATA_MIRROR")
+    named = os.environ.get("COURSE_TEST_MIRROR")
     folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
     return folder if folder.is_dir() else None
 
 
 MIRROR = optional_data()
-# what is compared to the letter was made without the optional data
-os.environ.pop("COURSE_DATA_MIRROR", None)
 
 
 @pytest.fixture(scope="session")
