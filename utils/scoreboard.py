@@ -117,7 +117,7 @@ class Scoreboard:
                 bound,
                 None if baseline is None else float(baseline),
                 baseline_name,
-                headline,
+                bool(headline),
                 digits,
             )
         )
