@@ -110,6 +110,12 @@ def test_activations(taught, name, dtype, scale):
         both(taught[name], ACTIVATIONS[name], x)
 
 
+def test_relu_at_zero_and_on_integers(taught):
+    both(taught["relu"], F.relu, torch.tensor([-1.0, 0.0, 1.0]))  # torch.max has slope 0.5 at 0
+    whole = torch.tensor([-2, 0, 2])
+    assert_close(taught["relu"](whole), F.relu(whole))
+
+
 def test_softmax_over_any_axis(taught):
     x = torch.randn(3, 4, 5) * 1000
     for dim in (0, 1, 2, -1):
