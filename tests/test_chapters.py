@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MIRROR, REPOSITORY
 
+from conftest import MIRROR, REPOSITORY
 from utils.notebooks import find_chapters, read_notebook
 
 CHAPTERS = [path.stem for path in find_chapters()]
