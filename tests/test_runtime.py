@@ -1,12 +1,14 @@
 """Devices, seeds, atomic files."""
 
+import ast
 import random
 
 import numpy as np
 import pytest
 import torch
 
-from utils.runtime import CourseError, choose_device, seed_everything, write_atomically
+from utils.notebooks import read_notebook, repository_root
+from utils.runtime import CourseError, attempt, choose_device, seed_everything, write_atomically
 
 
 def test_auto_takes_the_fastest_device_there_is(monkeypatch):
@@ -64,3 +66,28 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
         write_atomically("new\n", path)
     assert path.read_text() == "old\n"
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def taught_attempt():
+    """The function as chapter 01 defines it, among calls of it."""
+    cells = read_notebook(repository_root() / "notebooks" / "01_tensors.ipynb").cells
+    (source,) = [c.source for c in cells if c.source.startswith("def attempt(")]
+    (definition, *_) = ast.parse(source).body
+    namespace = {}
+    exec(compile(ast.Module([definition], []), "01_tensors", "exec"), namespace)
+    return namespace["attempt"]
+
+
+@pytest.mark.parametrize(
+    "call, printed",
+    [
+        (lambda: 1 + 1, "2"),
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: int("x - y"), "ValueError: invalid literal for int() with base 10: 'x"),
+        (lambda: exec("a\nb ("), "SyntaxError: '(' was never closed (<string>, line 2)"),
+    ],
+)
+def test_attempt_prints_a_result_or_an_error_as_chapter_01_does(call, printed, capsys):
+    for function in (attempt, taught_attempt()):
+        function(call)
+        assert capsys.readouterr().out == printed + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -69,6 +69,18 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def attempt(call: Callable[[], object]) -> None:
+    """Print what a call returns, or the start of its error message: for errors that teach.
+
+    Args:
+        call: a function without arguments, such as ``lambda: x @ y``.
+    """
+    try:
+        print(call())
+    except Exception as error:
+        print(f"{type(error).__name__}: {str(error).splitlines()[0].split(' - ')[0]}")
 
 
 def write_atomically(text: str, path: Path) -> None:
