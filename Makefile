@@ -20,7 +20,7 @@ JOBS     ?= 2
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab refresh doctor data-full format lock clean
+.PHONY: help setup run test lab refresh exercises assignments doctor data-full format lock clean
 
 help: ## list the commands
 	@echo "make run         run every chapter headless, report in build/"
@@ -30,6 +30,8 @@ help: ## list the commands
 	@echo "make doctor      look for what is wrong with this installation"
 	@echo "make data-full   fetch the optional data sets (needs the network)"
 	@echo 'make refresh     execute and normalise the committed notebooks, CHAPTERS="01 12" selects'
+	@echo "make exercises   run the solutions and make the exercises from them"
+	@echo "make assignments write the exercises to build/assignments/, to hand out"
 	@echo "make format      format code and notebooks"
 	@echo "make lock        renew requirements.txt from requirements.in (needs uv)"
 	@echo "make clean       remove build/ and caches; the environment .venv stays"
@@ -64,6 +66,12 @@ lab: $(READY) ## open the course in JupyterLab
 
 refresh: $(READY) ## execute and normalise the committed notebooks
 	@$(PY) -m utils.refresh --chapters "$(CHAPTERS)"
+
+exercises: $(READY) ## run the solutions and make the exercises from them
+	@$(PY) -m utils.exercises --execute --chapters "$(CHAPTERS)"
+
+assignments: $(READY) ## write the exercises to a folder, to hand out
+	@$(PY) -m utils.exercises --assignments build/assignments --chapters "$(CHAPTERS)"
 
 doctor: $(READY) ## look for what is wrong with this installation
 	@$(PY) -m utils.doctor

@@ -67,10 +67,10 @@ def execute(nb: NotebookNode, folder: Path, timeout: int = CELL_TIMEOUT) -> dict
 
     for _, cell in code_cells(nb):
         cell.outputs, cell.execution_count = [], None
-    client = _client(nb, folder, timeout, on_cell_start=starts, on_cell_executed=ends)
+    client = kernel_client(nb, folder, timeout, on_cell_start=starts, on_cell_executed=ends)
     try:
         # what the kernel's own machinery prints when it is ended is of no use to anybody
-        client.execute(env=_kernel_environment(), stderr=subprocess.DEVNULL)
+        client.execute(env=kernel_environment(), stderr=subprocess.DEVNULL)
     except Exception as error:
         if hasattr(client, "_async_cleanup_kernel_future"):  # set when a signal ended the kernel
             raise KeyboardInterrupt from None
@@ -95,7 +95,7 @@ def _failure(error: Exception, number: int, timeout: int) -> Exception:
     return error
 
 
-def _client(nb: NotebookNode, folder: Path, timeout: int, **hooks: Any) -> Any:
+def kernel_client(nb: NotebookNode, folder: Path, timeout: int, **hooks: Any) -> Any:
     """A client whose kernel is this environment's, whatever kernels are installed elsewhere."""
     from jupyter_client.kernelspec import KernelSpecManager
     from nbclient import NotebookClient
@@ -116,7 +116,7 @@ def _client(nb: NotebookNode, folder: Path, timeout: int, **hooks: Any) -> Any:
     return client
 
 
-def _kernel_environment() -> dict[str, str]:
+def kernel_environment() -> dict[str, str]:
     """Nobody watches, the scoreboard can tell a foreign kernel, and one thread counts alike."""
     return {
         "OMP_NUM_THREADS": "1",
