@@ -68,8 +68,7 @@ def two_directions(both_ways):
         out, h = both(x)
         there, back = out.chunk(2, -1)
         straight = backward(x)[0]
-        mixed = backward(x.flip(0))[0]
-        over_batch, of_features = mixed.flip(0), backward(x.flip(2))[0]
+        mixed, of_features = backward(x.flip(0))[0], backward(x.flip(2))[0]
         summary = torch.cat([h[0], h[1]], -1)
     given = call(both_ways, forward, backward, x)
     if not isinstance(given, tuple | list) or len(given) != 2:
@@ -87,9 +86,6 @@ def two_directions(both_ways):
                 torch.cat([there, straight.flip(1)], -1)
             ),
             "flip(0) turns the batch around: time is axis 1 here.": torch.cat([there, mixed], -1),
-            "flip(0) turns the batch around, and back: time is axis 1 here.": torch.cat(
-                [there, over_batch], -1
-            ),
             "flip(2) turns the features around: time is axis 1.": torch.cat(
                 [there, of_features], -1
             ),
@@ -240,10 +236,12 @@ def seven_numbers(smooth):
                 seen
             ),
             "keep and 1 - keep are exchanged: `keep` belongs to the state.": forecast(1 - keep),
-            "this is last week's count: the state must keep something of the weeks before.": forecast(0),
+            "this is last week's count: the state must keep something of the weeks before.": forecast(
+                0
+            ),
             "the state is never updated: every forecast is the first week's count.": forecast(1),
             "there is one number for all days: each weekday has its own.": forecast(keep, lag=1),
-            "the state begins with zeros, and then forgets to fill: the first seven days go into it as they are.": (
+            "only a part of the first week goes into the state: its seven days fill it as they are.": (
                 forecast(keep, first=1 - keep)
             ),
             "the first seven days have no forecast: nan, not 0.": begun(0.0),
@@ -276,7 +274,9 @@ def memory_of_a_gate(gate_bias):
         _double(call(gate_bias, steps, share)),
         logit(z),
         {
-            "this is the gate σ(b), and not its bias: go back through the sigmoid.": torch.tensor(z),
+            "this is the gate σ(b), and not its bias: go back through the sigmoid.": torch.tensor(
+                z
+            ),
             "the sign is wrong: such a gate forgets what it should keep.": -logit(z),
             "what is kept multiplies from step to step: take a root of share, not a quotient.": logit(
                 share / n
@@ -319,12 +319,16 @@ def programmed_cosine(follower):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise Wrong("two layers are asked for: the RNN and the linear one.")
         rnn, out = pair
-        if not isinstance(rnn, nn.RNN) or not isinstance(out, nn.Linear):
+        if type(rnn) is not nn.RNN or type(out) is not nn.Linear:
             raise Wrong("first an nn.RNN is asked for, and then an nn.Linear.")
         if (rnn.input_size, rnn.hidden_size, rnn.num_layers, out.out_features) != (1, 2, 1, 1):
-            raise Wrong("the RNN has one input, two hidden units and one layer; the linear layer one output.")
+            raise Wrong(
+                "the RNN has one input, two hidden units and one layer; the linear layer one output."
+            )
         if not rnn.batch_first or rnn.bidirectional or rnn.nonlinearity != "tanh":
-            raise Wrong("an nn.RNN(1, 2, batch_first=True) is asked for, in one direction and with its tanh.")
+            raise Wrong(
+                "an nn.RNN(1, 2, batch_first=True) is asked for, in one direction and with its tanh."
+            )
         with torch.no_grad():
             shown = call(rnn, x)[0]
             guess = call(out, shown)
@@ -334,7 +338,9 @@ def programmed_cosine(follower):
             continue
         biases = [p for n, p in (*rnn.named_parameters(), *out.named_parameters()) if "bias" in n]
         if any(b.detach().abs().max() > 0 for b in biases):
-            raise Wrong("some biases are not 0: all of them start at random, and the formula has none.")
+            raise Wrong(
+                "some biases are not 0: all of them start at random, and the formula has none."
+            )
         now, before = np.sin(times[:, 1:]), np.sin(times[:, :-1])
 
         def column(values):
@@ -350,18 +356,23 @@ def programmed_cosine(follower):
                 "the tanh bends the numbers: make the input small, and the output as much larger.": column(
                     (bent * math.cos(d) - twice) / math.sin(d)
                 ),
-                "the second unit is always 0: it must read the first one, weight_hh_l0[1, 0].": column(
+                "the output is as small as you have made the input: scale it up again in the linear layer.": (
+                    wanted * rnn.weight_ih_l0.detach().abs().max()
+                ),
+                "the unit for the past stays at 0: let it read the other one, by weight_hh_l0[1, 0] if it is the second.": column(
                     now * math.cos(d) / math.sin(d)
                 ),
-                "the past is added: subtract it.": column((now * math.cos(d) + before) / math.sin(d)),
+                "the past is added: subtract it.": column(
+                    (now * math.cos(d) + before) / math.sin(d)
+                ),
                 "the division by sin d is missing.": column(now * math.cos(d) - before),
                 "cos d is missing: it belongs to the present input.": column(
                     (now - before) / math.sin(d)
                 ),
-                "the second unit reads the input too: it must hold the past alone, so weight_ih_l0[1, 0] is 0.": column(
+                "the unit for the past reads the input too: its own weight in weight_ih_l0 must be 0.": column(
                     (now * math.cos(d) - now - before) / math.sin(d)
                 ),
-                "present and past are exchanged: the first unit of the recurrence holds the present.": column(
+                "present and past are exchanged: cos d belongs to the unit that reads the input.": column(
                     (before * math.cos(d) - now) / math.sin(d)
                 ),
                 "the weights are those of d = π/10, whatever d is asked for.": column(
