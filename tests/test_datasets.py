@@ -274,6 +274,36 @@ def test_chicago_quirks_of_the_data_card(chicago):
     assert chicago.weather["pressure_change"].max() == 26.92
 
 
+def test_chicago_network_joins_the_stations_of_the_ridership(chicago):
+    network = datasets.load_chicago_network()
+    assert network.stations == tuple(chicago.ridership.columns)
+    table = network.connections
+    assert list(table.columns) == ["line", "station", "neighbour"]
+    assert table["line"].value_counts().to_dict() == {
+        "Blue": 10,
+        "Orange": 7,
+        "Brown": 4,
+        "Pink": 4,
+        "Purple": 4,
+        "Green": 1,
+    }
+    pairs = {frozenset(pair) for pair in zip(table["station"], table["neighbour"], strict=True)}
+    assert len(pairs) == 23
+    assert set().union(*pairs) == set(network.stations)
+    assert sum("Clark_Lake" in pair for pair in pairs) == 8
+
+
+@pytest.mark.parametrize("line", ["Blue", "Brown", "Green", "Orange", "Pink", "Purple"])
+def test_each_chicago_line_is_one_walk(line):
+    """A row starts where the row before it ends; a line that goes round the Loop returns to it."""
+    table = datasets.load_chicago_network().connections.query("line == @line")
+    starts, ends = table["station"].tolist(), table["neighbour"].tolist()
+    assert starts[1:] == ends[:-1]
+    stops = [starts[0], *ends]
+    closes = stops[-1] in stops[:-1]
+    assert closes == (line in {"Brown", "Orange", "Pink", "Purple"})
+
+
 # --- bundled files: checksums, damage ------------------------------------------------------------
 
 
@@ -317,6 +347,7 @@ LOADERS = {
     "german_credit_numeric.csv": datasets.load_german_credit,
     "chicago_l.csv.gz": datasets.load_chicago_l,
     "karate_club.csv": datasets.load_karate_club,
+    "chicago_l_network.csv": datasets.load_chicago_network,
 }
 
 

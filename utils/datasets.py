@@ -125,6 +125,21 @@ class KarateClub:
 
 
 @dataclass(frozen=True, eq=False)
+class ChicagoNetwork:
+    """How the 20 stations of :class:`ChicagoL` lie on the lines of 2016.
+
+    Attributes:
+        stations: the 20 names, in the order of the columns of ``ChicagoL.ridership``.
+        connections: 30 rows, columns ``line``, ``station``, ``neighbour``: two stations that follow
+            each other on a line when all stations but the 20 are left out. Where lines share their
+            tracks a pair comes once a line, in either direction: 23 pairs in all.
+    """
+
+    stations: tuple[str, ...]
+    connections: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
 class BeijingMetro:
     """Passengers of the Beijing subway on 25 weekdays, 29 February to 1 April 2016, 5:00-23:00.
 
@@ -177,6 +192,28 @@ FASHION_NAMES = (
     "Bag",
     "Ankle boot",
 )
+CHICAGO_STATIONS = (
+    "Austin",
+    "Quincy_Wells",
+    "Belmont",
+    "Archer_35th",
+    "Oak_Park",
+    "Western",
+    "Clark_Lake",
+    "Clinton",
+    "Merchandise_Mart",
+    "Irving_Park",
+    "Washington_Wells",
+    "Harlem",
+    "Monroe",
+    "Polk",
+    "Ashland",
+    "Kedzie",
+    "Addison",
+    "Jefferson_Park",
+    "Montrose",
+    "California",
+)
 CORA_NAMES = (
     "Theory",
     "Reinforcement learning",
@@ -196,6 +233,7 @@ BUNDLED = {
     "german_credit": ("german_credit.csv", "german_credit_numeric.csv"),
     "chicago_l": ("chicago_l.csv.gz",),
     "karate_club": ("karate_club.csv",),
+    "chicago_l_network": ("chicago_l_network.csv",),
 }
 """Bundled sets and their files."""
 
@@ -377,6 +415,20 @@ def load_karate_club() -> KarateClub:
         labels[int(node)] = int(faction)
         adjacency[int(node), [int(other) for other in neighbours.split()]] = 1
     return KarateClub(adjacency, labels)
+
+
+def load_chicago_network() -> ChicagoNetwork:
+    """Load the neighbours among the 20 Chicago stations, by the line map of 2016.
+
+    ``data/README.md`` tells which station each name means and what is ambiguous;
+    ``utils.graphs.station_network`` makes an adjacency matrix of the table.
+
+    Raises:
+        CourseError: the file is missing or damaged.
+    """
+    import pandas as pd
+
+    return ChicagoNetwork(CHICAGO_STATIONS, pd.read_csv(_bundled("chicago_l_network.csv")))
 
 
 # --- optional files ------------------------------------------------------------------------------
