@@ -204,6 +204,17 @@ def test_progress_is_recorded_when_somebody_watches(examined, monkeypatch, tmp_p
     assert progress.load() == {"99.1": "solved"}
 
 
+def test_running_the_solutions_solves_nothing(examined, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "state.json"))
+    monkeypatch.setattr(engine, "HEADLESS", False)
+    monkeypatch.setenv("JPY_SESSION_NAME", "solutions/02_autograd.ipynb")
+    examined(doubles, lambda x: 2 * x)
+    assert progress.load() == {}
+    monkeypatch.setenv("JPY_SESSION_NAME", "exercises/02_autograd.ipynb")
+    examined(doubles, lambda x: 2 * x)
+    assert progress.load() == {"99.1": "solved"}
+
+
 def test_the_html_escapes_what_learners_write(examined):
     outcome = examined(doubles, _raises(ValueError("<b>&")))
     assert "&lt;b&gt;&amp;" in outcome._repr_html_()

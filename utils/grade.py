@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -113,7 +114,7 @@ def _run(
     submitted = [cell for _, cell in code_cells(nb)]
     nb.cells = submitted + examinations
     client = kernel_client(nb, folder, int(limit), allow_errors=True)
-    with client.setup_kernel(env=kernel_environment()):
+    with client.setup_kernel(env=kernel_environment(), stderr=subprocess.DEVNULL):
         for index, cell in enumerate(nb.cells):
             client.timeout = max(1, int(deadline - time.monotonic()))
             if time.monotonic() > deadline:
