@@ -20,7 +20,7 @@ JOBS     ?= 2
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab refresh exercises assignments doctor data-full format lock clean
+.PHONY: help setup run test lab refresh exercises assignments doctor data-full bands format lock clean
 
 help: ## list the commands
 	@echo "make run         run every chapter headless, report in build/"
@@ -32,6 +32,7 @@ help: ## list the commands
 	@echo 'make refresh     execute and normalise the committed notebooks, CHAPTERS="01 12" selects'
 	@echo "make exercises   run the solutions and make the exercises from them"
 	@echo "make assignments write the exercises to build/assignments/, to hand out"
+	@echo 'make bands       measure how far the results spread over seeds, CHAPTERS="01 12" selects (an hour)'
 	@echo "make format      format code and notebooks"
 	@echo "make lock        renew requirements.txt from requirements.in (needs uv)"
 	@echo "make clean       remove build/ and caches; the environment .venv stays"
@@ -78,6 +79,9 @@ doctor: $(READY) ## look for what is wrong with this installation
 
 data-full: $(READY) ## fetch the optional data sets
 	@$(PY) -m utils.datasets fetch
+
+bands: $(READY) ## measure how far the results spread
+	@$(PY) -m tools.bands --chapters "$(CHAPTERS)" --jobs "$(JOBS)"
 
 format: $(READY) ## format code and notebooks
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .

@@ -111,7 +111,7 @@ def run_chapters(chapters: Sequence[Path], options: argparse.Namespace) -> dict[
             "system": platform.system(),
             "architecture": platform.machine(),
             "cores": _cores(),
-            "threads_per_kernel": max(1, _cores() // options.jobs),
+            "threads_per_kernel": options.threads,
         },
         "chapters": [asdict(runs[c.stem]) for c in chapters],
     }
@@ -188,7 +188,7 @@ class _Workers:
                 text=True,
                 encoding="utf-8",
                 cwd=repository_root(),
-                env=kernel_environment(scratch, max(1, _cores() // options.jobs)),
+                env=kernel_environment(scratch, options.threads),
                 **_away_from_ctrl_c(),
             )
 
@@ -311,12 +311,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", default="42", help="0 to 4294967295")
     parser.add_argument("--profile", default="quick", help=", ".join(PROFILES))
     parser.add_argument("--jobs", default="2", help="chapters at a time")
+    parser.add_argument("--threads", default=None, help="threads of a kernel; cores / jobs")
     parser.add_argument("--timeout", default=None, help="seconds that one cell may take")
     parser.add_argument("--notebooks", type=Path, help="folder with the chapters (notebooks/)")
     parser.add_argument("--build", type=Path, default=None, help="folder for the results (build/)")
     options = parser.parse_args(arguments)
     options.seed = _integer("seed", options.seed, 0, 2**32 - 1)
     options.jobs = _integer("jobs", options.jobs, 1, 64)
+    threads = options.threads or max(1, _cores() // options.jobs)
+    options.threads = _integer("threads", threads, 1, 1024)
     if options.profile not in PROFILES:
         raise CourseError(f"Unknown profile {options.profile!r}: choose {' or '.join(PROFILES)}.")
     options.timeout = _integer(
