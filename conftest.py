@@ -1,10 +1,13 @@
 """What all tests share, those of nbval included: the environment of the kernels, the optional data."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -37,3 +40,29 @@ def mirror() -> Path:
     if MIRROR is None:
         pytest.skip("the optional data are not here: set COURSE_DATA_MIRROR to their folder")
     return MIRROR
+
+
+class ByNotebookAndChapter(LoadScopeScheduling):
+    """Keeps together what belongs together, and no more, so that both processes are busy to the end.
+
+    A notebook is one piece, since its cells share a kernel, and so is a file of tests; but the chapters'
+    runs are independent, and so are the exercises of different chapters. (The marks of
+    ``--dist=loadgroup`` would say the same; pytest 9.2 does not let xdist 3.8 see them.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return piece_of(nodeid)
+
+
+def piece_of(nodeid: str) -> str:
+    """Return the name of the piece of the suite that a test belongs to."""
+    file = nodeid.partition("::")[0]
+    if file.endswith("test_chapters.py"):
+        return nodeid
+    chapter = re.search(r"\[(\d\d)", nodeid) if file.endswith("test_exercises.py") else None
+    return f"{file}-{chapter[1]}" if chapter else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Tell pytest-xdist how to share out the tests."""
+    return ByNotebookAndChapter(config, log)

@@ -1,5 +1,7 @@
 """A result is held to its bar, and what the runner reads is what was recorded."""
 
+import json
+
 import pytest
 
 from utils import scoreboard
@@ -80,3 +82,34 @@ def test_a_kernel_of_another_environment_is_noticed(board, monkeypatch, tmp_path
     monkeypatch.setenv("COURSE_PREFIX", str(tmp_path))
     with pytest.raises(CourseError, match="another Python environment"):
         board.finish()
+
+
+def table_of(board, capsys):
+    board.finish()
+    return capsys.readouterr().out
+
+
+def test_the_usual_range_stands_beside_the_result(board, capsys, monkeypatch, tmp_path):
+    bands = {"accuracy": {"low": 0.97512, "high": 0.98449}, "rows": {"low": 3.0, "high": 3.0}}
+    content = {"chapters": {"03_data": {"metrics": bands}, "04_other": {"metrics": {}}}}
+    (tmp_path / "bands.json").write_text(json.dumps(content))
+    monkeypatch.setattr(scoreboard, "BANDS", tmp_path / "bands.json")
+    board.record("accuracy", 0.978, label="accuracy", digits=3, headline=True)
+    board.record("rows", 3, label="rows")
+    board.record("new", 1, label="never measured")
+    lines = table_of(board, capsys).splitlines()
+    assert lines[0].split("  ")[1:3] == ["0.978", "0.975 to 0.984"]
+    assert lines[1].split("  ")[1:3] == ["3", "3"]
+    assert lines[2].split("  ")[1:3] == ["1", "–"]
+
+
+@pytest.mark.parametrize("why", ["no file", "PROFILE full"])
+def test_without_a_measured_range_the_column_is_empty(board, capsys, monkeypatch, tmp_path, why):
+    file = tmp_path / "bands.json"
+    if why == "PROFILE full":
+        content = {"chapters": {"03_data": {"metrics": {"m": {"low": 1, "high": 2}}}}}
+        file.write_text(json.dumps(content))
+        monkeypatch.setattr(scoreboard, "_notebook_variables", lambda: {"PROFILE": "full"})
+    monkeypatch.setattr(scoreboard, "BANDS", file)
+    board.record("m", 1, label="m", headline=True)
+    assert table_of(board, capsys).splitlines()[0].split("  ")[2] == "–"

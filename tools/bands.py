@@ -30,6 +30,7 @@ from utils.runtime import CourseError, write_atomically
 BANDS = repository_root() / "docs" / "bands.json"
 SEEDS = (42, 1, 2, 3, 4)
 THREADS = (1, 2)
+KEPT = ("name", "status", "error", "seconds", "metrics", "bars")
 NUMERICAL = ("runtime", "metrics", "datasets", "timeseries", "graphs", "training")
 """The modules of `utils` that the results depend on."""
 
@@ -139,7 +140,7 @@ def _run(
     command = [
         *(sys.executable, "-m", "utils.run", "--device", "cpu", "--seed", str(seed)),
         *("--chapters", " ".join(c.stem for c in chapters), "--build", str(build)),
-        *("--jobs", str(jobs), "--threads", str(threads)),
+        *("--jobs", str(jobs), "--threads", str(threads), "--timeout", "3600"),
     ]
     status = subprocess.run(command, cwd=repository_root(), check=False).returncode
     if status not in (0, 1):
@@ -147,9 +148,7 @@ def _run(
     results = json.loads((build / "results.json").read_text(encoding="utf-8"))
     for chapter in results["chapters"]:
         if chapter["metrics"]:
-            record = {
-                key: chapter[key] for key in ("name", "status", "error", "seconds", "metrics")
-            }
+            record = {key: chapter[key] for key in KEPT}
             record |= {"seed": seed, "threads": threads, "versions": _versions()}
             record["fingerprint"] = prints[chapter["name"]]
             path = store / f"{chapter['name']}.json"
@@ -193,6 +192,7 @@ def summarise(
                 "high": max(r["seconds"] for r in runs),
             },
             "metrics": {m: band(runs, m) for m in runs[0]["metrics"] if m in shared},
+            "bars": {b["metric"]: [b["op"], b["bound"]] for b in runs[0]["bars"]},
         }
     known = {c.stem for c in find_chapters()}
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import json
 import math
 import operator
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.runtime import CourseError
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 RESULTS_MIME = "application/vnd.pytorch-course.results+json"
 """Type under which :meth:`Scoreboard.finish` hands the results to the runner."""
+
+BANDS = Path(__file__).resolve().parents[1] / "docs" / "bands.json"
+"""What the metrics reach over several seeds and numbers of threads (``make bands`` measures it)."""
 
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
 
@@ -159,14 +164,17 @@ class Scoreboard:
             "results": [{**asdict(r), "passed": r.passed} for r in self.results],
         }
 
-    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+    def _rows(self) -> list[tuple[str, ...]]:
+        ranges = usual_ranges(self.chapter)
         rows = []
         for r in self.results:
             number = f".{r.digits}g"
+            low, high = (f"{end:{number}}" for end in ranges.get(r.metric, (math.nan, math.nan)))
             rows.append(
                 (
                     r.label,
                     f"{r.value:{number}}",
+                    ("–" if low == "nan" else low if low == high else f"{low} to {high}"),
                     f"{r.op} {r.bound:{number}}" if r.op else "–",
                     ("kept" if r.passed else "MISSED") if r.op else "–",
                     f"{r.baseline:{number}} ({r.baseline_name})" if r.baseline_name else "–",
@@ -182,7 +190,8 @@ class Scoreboard:
         )
 
     def _html(self) -> str:
-        head = "".join(f"<th>{h}</th>" for h in ("result", "value", "bar", "", "baseline"))
+        names = ("result", "yours", "usual range", "bar", "", "baseline")
+        head = "".join(f"<th>{name}</th>" for name in names)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
             for row in self._rows()
@@ -194,6 +203,30 @@ class Scoreboard:
 
     def _text(self) -> str:
         return "\n".join(["  ".join(row) for row in self._rows()] + [self._verified()])
+
+
+def usual_ranges(chapter: str) -> dict[str, tuple[float, float]]:
+    """Return the range of each metric of a chapter over several seeds and numbers of threads.
+
+    Args:
+        chapter: name of the notebook without its suffix.
+
+    Returns:
+        Lowest and highest value by the name of the metric; nothing where none were measured, as for
+        ``PROFILE = "full"``.
+    """
+    if _notebook_variables().get("PROFILE") == "full" or not BANDS.exists():
+        return {}
+    bands = json.loads(BANDS.read_text(encoding="utf-8"))["chapters"]
+    metrics = bands.get(chapter, {}).get("metrics", {})
+    return {name: (band["low"], band["high"]) for name, band in metrics.items()}
+
+
+def _notebook_variables() -> dict[str, Any]:
+    try:
+        return get_ipython().user_ns  # type: ignore[name-defined]
+    except NameError:
+        return {}
 
 
 def _display(payload: dict[str, Any], page: str, text: str) -> None:
