@@ -9,6 +9,7 @@ BIN      := $(VENV)/bin
 endif
 PY       := $(BIN)/python
 READY    := $(VENV)/.ready
+SITE     := $(VENV)/.site-ready
 
 # what `make run` and `make refresh` take
 CHAPTERS ?=
@@ -16,11 +17,13 @@ DEVICE   ?= auto
 SEED     ?= 42
 PROFILE  ?= quick
 JOBS     ?= 2
-# what `make test` takes, such as ARGS="-k timeseries"
+# what `make test`, `make bench` and `make e2e` pass on, such as ARGS="-k timeseries"
 ARGS     ?=
+# what `make rot` tries: oldest, newest or both
+VERSIONS ?= oldest newest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab refresh exercises assignments doctor data-full bands format lock clean
+.PHONY: help setup run test lab refresh exercises assignments doctor data-full bands bench rot site e2e tour format lock clean
 
 help: ## list the commands
 	@echo "make run         run every chapter headless, report in build/"
@@ -33,6 +36,11 @@ help: ## list the commands
 	@echo "make exercises   run the solutions and make the exercises from them"
 	@echo "make assignments write the exercises to build/assignments/, to hand out"
 	@echo 'make bands       measure how far the results spread over seeds, CHAPTERS="01 12" selects (an hour)'
+	@echo "make bench       time the classic recipes against the course's, writes docs/benchmarks.md"
+	@echo "make rot         run the suite with the oldest and the newest versions, warnings as errors"
+	@echo "make site        build the course as a website in build/site/"
+	@echo "make e2e         try the website and JupyterLab in a headless Chromium"
+	@echo "make tour        renew docs/teaching.md from the notebooks and the last run"
 	@echo "make format      format code and notebooks"
 	@echo "make lock        renew requirements.txt from requirements.in (needs uv)"
 	@echo "make clean       remove build/ and caches; the environment .venv stays"
@@ -59,7 +67,16 @@ run: $(READY) ## run every chapter headless
 	@$(PY) -m utils.run --chapters "$(CHAPTERS)" --device "$(DEVICE)" --seed "$(SEED)" \
 	  --profile "$(PROFILE)" --jobs "$(JOBS)"
 
-test: $(READY) ## run the whole test suite
+# The website and the browser tests need a few packages more.
+$(SITE): $(READY) requirements-site.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  UV_COMPILE_BYTECODE=1 uv pip install --quiet --python $(PY) -r requirements-site.txt; \
+	else \
+	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements-site.txt; \
+	fi
+	@touch $(SITE)
+
+test: $(READY) $(SITE) ## run the whole test suite
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --durations=12 $(ARGS)
 
 lab: $(READY) ## open the course in JupyterLab
@@ -82,6 +99,21 @@ data-full: $(READY) ## fetch the optional data sets
 
 bands: $(READY) ## measure how far the results spread
 	@$(PY) -m tools.bands --chapters "$(CHAPTERS)" --jobs "$(JOBS)"
+
+bench: $(READY) ## time the classic recipes against the course's
+	@$(PY) -m tools.bench $(ARGS)
+
+rot: $(READY) ## run the suite with the oldest and the newest versions
+	@$(PY) -m tools.rot $(VERSIONS)
+
+site: $(READY) $(SITE) ## build the website
+	@$(PY) -m tools.site
+
+e2e: $(READY) $(SITE) ## try the website and JupyterLab in a browser
+	@$(PY) -m tools.e2e $(ARGS)
+
+tour: $(READY) ## renew docs/teaching.md
+	@$(PY) -m tools.tour
 
 format: $(READY) ## format code and notebooks
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .

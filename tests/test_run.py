@@ -1,5 +1,6 @@
 """The headless runner on small chapters: what it records, what it refuses, what it survives."""
 
+import errno
 import hashlib
 import json
 import os
@@ -258,6 +259,9 @@ def test_a_second_run_in_the_same_folder_is_refused(folder):
         (("--profile", "fast"), "Unknown profile 'fast'"),
         (("--jobs", "0"), "jobs '0'"),
         (("--jobs", "two"), "jobs 'two'"),
+        (("--threads", "0"), "threads '0'"),
+        (("--threads", "few"), "threads 'few'"),
+        (("--threads", "1025"), "1 to 1024"),
         (("--timeout", "0"), "timeout '0'"),
         (("--nonsense",), "unrecognized arguments"),
     ],
@@ -329,6 +333,158 @@ def test_the_kernel_is_this_environments_with_few_threads(folder, tmp_path):
     assert done.returncode == 0, done.stdout
     text = (folder.parent / "build" / "notebooks" / "01_one.ipynb").read_text()
     assert f"PREFIX {sys.prefix} THREADS 1" in text
+
+
+@pytest.mark.parametrize(
+    "options, threads",
+    [
+        ((), 4),
+        (("--jobs", "1"), 8),
+        (("--jobs", "3"), 2),
+        (("--jobs", "64"), 1),
+        (("--threads", "3"), 3),
+        (("--threads", "12", "--jobs", "4"), 12),
+    ],
+)
+def test_threads_are_the_cores_shared_out_or_what_is_asked_for(
+    options, threads, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(run, "_cores", lambda: 8)
+    parsed = run._parse(options)
+    assert parsed.threads == threads
+    environment = run.kernel_environment(tmp_path, parsed.threads)
+    assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == str(threads)
+
+
+def test_folders_may_be_named_from_where_one_is(folder, monkeypatch):
+    """The workers run elsewhere: both folders become absolute before they start."""
+    write_chapter(folder, "01_one")
+    monkeypatch.chdir(folder.parent)
+    parsed = run._parse(["--notebooks", "chapters", "--build", "build"])
+    assert parsed.notebooks == folder
+    assert parsed.build == folder.parent / "build"
+    assert run._parse([]).notebooks is None
+
+
+class FakeWorker:
+    """Starts this program instead of a worker, and nothing more."""
+
+    def __init__(self, monkeypatch, program: str) -> None:
+        self.started = 0
+
+        def start(workers, chapter, scratch):
+            self.started += 1
+            return subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=run.kernel_environment(scratch, 1),
+            )
+
+        monkeypatch.setattr(run._Workers, "_start", start)
+
+
+HALF_A_LINE = """
+import os, sys
+os.write(1, b'{"cell": 1, "of": 2, "title": "A"}\\n{"name": "01_one", "status": "pas')
+os.kill(os.getpid(), 9)
+"""
+ORPHAN = """
+import subprocess, sys
+sleeping = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, start_new_session=True)
+print(sleeping.pid, file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills itself by a signal")
+def test_a_worker_killed_in_the_middle_of_a_line_fails_its_chapter_alone(folder, monkeypatch):
+    write_chapter(folder, "01_one")
+    write_chapter(folder, "02_two")
+    fake = FakeWorker(monkeypatch, HALF_A_LINE)
+    assert run.main(command(folder)[3:]) == 1
+    assert fake.started == 2
+    for chapter in results(folder)["chapters"]:
+        assert chapter["status"] == "failed"
+        assert "The worker died" in chapter["error"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sleep is a command of Unix")
+def test_what_a_killed_worker_leaves_running_is_ended(folder, monkeypatch, capfd):
+    """A kernel that is still starting does not notice that its parent is gone."""
+    write_chapter(folder, "01_one")
+    FakeWorker(monkeypatch, ORPHAN)
+    assert run.main(command(folder)[3:]) == 1
+    orphan = int(capfd.readouterr().err)
+    wait_for(lambda: not is_running(orphan), 10)
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_no_room_for_temporary_files_is_one_sentence(folder, monkeypatch, capsys):
+    write_chapter(folder, "01_one")
+
+    def no_room(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(run.tempfile, "TemporaryDirectory", no_room)
+    assert run.main(command(folder)[3:]) == 1
+    (chapter,) = results(folder)["chapters"]
+    assert chapter["error"] == "The worker cannot start: No usable temporary directory found."
+    assert chapter["error"] in capsys.readouterr().out
+
+
+def test_results_of_an_earlier_run_are_gone_before_the_first_chapter_starts(folder, monkeypatch):
+    """Whoever kills this run must not find those of another."""
+    write_chapter(folder, "01_one")
+    build = folder.parent / "build"
+    (build / "notebooks").mkdir(parents=True)
+    old = ["results.json", "report.html", ".results.json.17.tmp", "notebooks/01_one.html"]
+    old += ["notebooks/01_one.ipynb", "notebooks/.01_one.ipynb.17.tmp"]
+    kept = ["notebooks/02_two.ipynb", "notes.txt"]
+    for name in (*old, *kept):
+        (build / name).write_text("old")
+    seen = []
+
+    def start(workers, chapter):
+        seen.extend(name for name in (*old, *kept) if (build / name).exists())
+        return worker.ChapterRun(chapter.stem, status="failed", error="Not this time.")
+
+    monkeypatch.setattr(run._Workers, "run", start)
+    assert run.main(command(folder)[3:]) == 1
+    assert seen == kept
+
+
+@pytest.mark.parametrize("place", ["_git_revision", "find_chapters", "closing_table"])
+def test_an_interrupt_at_an_odd_moment_is_one_sentence(place, folder, monkeypatch, capsys):
+    write_chapter(folder, "01_one")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        run._Workers, "run", lambda workers, chapter: worker.ChapterRun(chapter.stem)
+    )
+    monkeypatch.setattr(run, place, interrupt)
+    assert run.main(command(folder)[3:]) == 130
+    assert capsys.readouterr().err == "error: the run was interrupted; start it again.\n"
+    build = folder.parent / "build"
+    assert (build / "results.json").exists() == (place == "closing_table")
+    if build.exists():  # the lock is free again
+        with run._own(build):
+            pass
+
+
+def test_a_chapter_in_another_language_is_refused(folder):
+    path = write_chapter(folder, "01_one")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.kernelspec = {"name": "ir", "display_name": "R", "language": "R"}
+    nbformat.write(notebook, path)
+    with pytest.raises(CourseError, match="01_one.ipynb says that it is written in 'R'"):
+        worker.run_chapter(path, folder.parent / "out.ipynb", {}, timeout=5)
+    assert not (folder.parent / "out.ipynb").exists()
 
 
 def test_old_results_do_not_pass_for_new_ones(folder):

@@ -88,6 +88,32 @@ def band(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, float]:
     return {name: float(f"{number:.8g}") for name, number in numbers.items()}
 
 
+def too_close(chapter: dict[str, Any]) -> list[str]:
+    """Return the bars of a chapter that its runs miss or keep only just.
+
+    A bar must lie outside the range of all runs by at least one standard deviation; with ten runs that
+    is about two and a half from their mean. A metric that never varies may stand on its bar.
+
+    Args:
+        chapter: an entry of ``docs/bands.json``.
+    """
+    sentences = []
+    for metric, (op, bound) in chapter["bars"].items():
+        band = chapter["metrics"].get(metric)
+        if band is None:
+            sentences.append(f"{metric} has a bar, but it was never measured")
+            continue
+        room = {"<=": bound - band["high"], ">=": band["low"] - bound}.get(op, 0.0)
+        if op == "==" and not band["low"] == band["high"] == bound:
+            sentences.append(f"{metric}: {band['low']} to {band['high']}, bar == {bound}")
+        elif room < band["spread"]:
+            sentences.append(
+                f"{metric}: {band['low']:.6g} to {band['high']:.6g}, spread {band['spread']:.2g}, "
+                f"bar {op} {bound:.6g}"
+            )
+    return sentences
+
+
 def measure(
     chapters: Sequence[Path], seeds: Sequence[int], threads: Sequence[int], jobs: int, build: Path
 ) -> dict[str, list[dict[str, Any]]]:

@@ -55,11 +55,12 @@ def requirements(which: str, root: Path) -> tuple[list[str], list[str]]:
     Returns:
         Requirements and constraints, one a line.
     """
-    wanted = _lines(root / "requirements.in")
-    names = [re.split(r"[=<>;\[ ]", line)[0] for line in wanted]
+    wanted = [*_lines(root / "requirements.in"), *_lines(root / "requirements-site.in")]
+    names = [re.split(r"[=<>~;\[ ]", line)[0] for line in wanted if not line.startswith("-")]
     if which == "newest":
         return names, []
-    locked = [line for line in _lines(root / "requirements.txt") if not line.startswith("-")]
+    locked = [*_lines(root / "requirements.txt"), *_lines(root / "requirements-site.txt")]
+    locked = sorted({line for line in locked if not line.startswith("-")})
     constraints = [line for line in locked if not GOES_WITH_TORCH.match(line)]
     return [f"{name}=={OLDEST[name]}" if name in OLDEST else name for name in names], constraints
 

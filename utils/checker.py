@@ -153,7 +153,8 @@ def _check_outputs(page: _Page) -> Iterator[str]:
                 yield f"Cell {number} stores an error: {output.get('ename')}."
                 continue
             if output.get("name") == "stderr":
-                yield f"Cell {number} writes to stderr: {output.text.strip().splitlines()[0][:80]!r}."
+                first = (output.text.strip().splitlines() or [""])[0]
+                yield f"Cell {number} writes to stderr: {first[:80]!r}."
             if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
                 yield f"Cell {number} stores the debris of a progress bar: a widget."
             patterns = _DEBRIS if IGNORED in tags_of(cell) else {**_DEBRIS, "an address": _ADDRESS}
@@ -371,7 +372,7 @@ def _tree(cell: NotebookNode) -> ast.Module:
     """The code of a cell without IPython's own commands; empty when it is not Python."""
     try:
         return ast.parse(re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.MULTILINE))
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a null byte, too many brackets
         return ast.Module(body=[], type_ignores=[])
 
 

@@ -26,7 +26,7 @@ from utils.notebooks import (
 )
 from utils.progress import EXERCISES_DIR
 from utils.refresh import refresh
-from utils.runtime import CourseError
+from utils.runtime import CourseError, write_atomically
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -90,7 +90,8 @@ def exercise_notebook(solutions: NotebookNode, name: str) -> NotebookNode:
     from nbformat.v4 import new_code_cell
 
     nb = copy.deepcopy(solutions)
-    title = re.match(r"# (\d\d · .+): solutions\n", nb.cells[0].source + "\n")
+    first = nb.cells[0].source if nb.cells else ""
+    title = re.match(r"# (\d\d · .+): solutions\n", first + "\n")
     if not title:
         raise CourseError(
             f"{name}: the first cell is no title such as '# 02 · Autograd: solutions'."
@@ -127,20 +128,33 @@ def _opening(title: str, name: str) -> str:
     )
 
 
-def make_exercises(solutions: list[Path], folder: Path) -> list[Path]:
-    """Write the exercises of some solutions into a folder; return the files that changed.
+def make_exercises(solutions: list[Path], folder: Path) -> tuple[list[Path], list[str]]:
+    """Write the exercises of some solutions into a folder.
+
+    Args:
+        solutions: notebooks; one that is not as it should be does not stop the others.
+        folder: where the exercises go, under the same names.
+
+    Returns:
+        The files that changed, and what went wrong, one sentence a notebook.
 
     Raises:
-        CourseError: a notebook of solutions is not as it should be.
+        OSError: the folder cannot be written; no file is half written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    changed = []
+    changed, failures = [], []
     for path in solutions:
-        nb, target = exercise_notebook(read_notebook(path), path.stem), folder / path.name
-        if not target.exists() or target.read_text(encoding="utf-8") != notebook_text(nb):
+        target = folder / path.name
+        try:
+            nb = exercise_notebook(read_notebook(path), path.stem)
+        except CourseError as error:
+            failures.append(str(error))
+            continue
+        text = notebook_text(nb).encode()
+        if not target.exists() or target.read_bytes() != text:
             write_notebook(nb, target)
             changed.append(target)
-    return changed
+    return changed, failures
 
 
 def find_solutions() -> list[Path]:
@@ -167,10 +181,18 @@ def main(arguments: list[str] | None = None) -> int:
         failures = (
             refresh(solutions, say=lambda line: print(line, flush=True)) if options.execute else []
         )
-        changed = make_exercises(solutions, repository_root() / EXERCISES_DIR)
-    except (CourseError, OSError) as error:
+        changed, flaws = make_exercises(solutions, repository_root() / EXERCISES_DIR)
+    except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: the exercises cannot be written: {error.strerror}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; no notebook is half written.", file=sys.stderr)
+        return 130
+    # what cannot be read was already said when it was to be executed
+    failures += [flaw for flaw in flaws if not any(flaw in known for known in failures)]
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     print(f"{len(solutions)} exercise notebooks, {len(changed)} of them new or changed")
@@ -180,15 +202,17 @@ def main(arguments: list[str] | None = None) -> int:
 def _hand_out(solutions: list[Path], folder: Path) -> int:
     """Write the exercises to a folder for students, with a note how to hand them in."""
     target = folder / "exercises"
-    make_exercises(solutions, target)
-    (folder / "README.md").write_text(
+    _, failures = make_exercises(solutions, target)
+    write_atomically(
         "# Assignments\n\nWork on the notebooks in `exercises/` within an installation of the course. Hand in the "
         "notebooks under their names, in a folder with your name.\n\n"
         "Teachers: put these folders side by side, then run `python -m utils.grade FOLDER`.\n",
-        encoding="utf-8",
+        folder / "README.md",
     )
-    print(f"{len(solutions)} assignments in {folder}")
-    return 0
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{len(solutions) - len(failures)} assignments in {folder}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

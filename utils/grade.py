@@ -209,9 +209,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         grades = grade(options.folder, options.limit, say=lambda line: print(line, flush=True))
         write_atomically(csv_text(grades), output)
-    except (CourseError, OSError) as error:
+    except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {output} cannot be written: {error.strerror or error}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; no table was written.", file=sys.stderr)
+        return 130
     with contextlib.suppress(ValueError):
         output = output.relative_to(Path.cwd())
     print(f"{len(grades)} rows in {output}")

@@ -83,9 +83,14 @@ def read_notebook(path: Path) -> NotebookNode:
         raise CourseError(
             f"{path.name} is not JSON (line {error.lineno} of the file: {error.msg})."
         ) from None
-    if flaw := _flaw_of(content):
-        raise CourseError(f"{path.name} is JSON, but not a notebook in format 4: {flaw}.")
-    return v4.to_notebook(content)
+    except (ValueError, RecursionError):  # numbers of thousands of digits, brackets in brackets
+        raise CourseError(f"{path.name} holds what Python cannot read as JSON.") from None
+    try:
+        if flaw := _flaw_of(content):
+            raise CourseError(f"{path.name} is JSON, but not a notebook in format 4: {flaw}.")
+        return v4.to_notebook(content)
+    except RecursionError:
+        raise CourseError(f"{path.name} is nested too deeply for a notebook.") from None
 
 
 def _flaw_of(content: Any) -> str | None:
@@ -171,7 +176,7 @@ def parameters_of(nb: NotebookNode) -> dict[str, object]:
                     raise ValueError
                 for target in statement.targets:
                     values[ast.unparse(target)] = ast.literal_eval(statement.value)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
             raise CourseError(
                 f"Cell {number} holds the parameters and may only say NAME = value."
             ) from None

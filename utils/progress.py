@@ -53,13 +53,19 @@ def record(number: str, status: str) -> None:
 
     A folder that cannot be written costs the record, never the answer of the check.
     """
-    known = load()
-    if known.get(number) in ("solved", status):
+    from filelock import FileLock, Timeout
+
+    path = state_file()
+    if not path.parent.is_dir():
         return
-    with contextlib.suppress(OSError):
-        write_atomically(
-            json.dumps(known | {number: status}, indent=1, sort_keys=True), state_file()
-        )
+    # two notebooks at once: each would write what the other has not seen
+    with (
+        contextlib.suppress(OSError, Timeout),
+        FileLock(path.with_name(path.name + ".lock"), timeout=5),
+    ):
+        known = load()
+        if known.get(number) not in ("solved", status):
+            write_atomically(json.dumps(known | {number: status}, indent=1, sort_keys=True), path)
 
 
 def exercises_of(path: Path) -> dict[str, str]:

@@ -95,6 +95,21 @@ def _failure(error: Exception, number: int, timeout: int) -> Exception:
     return error
 
 
+def require_python(nb: NotebookNode, path: Path) -> None:
+    """Refuse a notebook that says it is written in another language than Python.
+
+    Raises:
+        CourseError: it does.
+    """
+    for key, name in (("kernelspec", "language"), ("language_info", "name")):
+        language = nb.metadata.get(key, {}).get(name, "python")
+        if language != "python":
+            raise CourseError(
+                f"{path.name} says that it is written in {language!r}: choose the kernel "
+                "'Python 3 (ipykernel)' for it in JupyterLab."
+            )
+
+
 def kernel_client(nb: NotebookNode, folder: Path, timeout: int, **hooks: Any) -> Any:
     """A client whose kernel is this environment's, whatever kernels are installed elsewhere."""
     from jupyter_client.kernelspec import KernelSpecManager
@@ -144,9 +159,12 @@ def refresh(
         started = time.perf_counter()
         try:
             old = read_notebook(path)
+            require_python(old, path)
             new = copy.deepcopy(old)
             execute(new, path.resolve().parent, timeout)
             write_notebook(normalise(new), path)
+        except UnicodeEncodeError:  # half of a pair of surrogates is no character
+            failures.append(f"{path.stem} is left as it was: it shows text that is not Unicode.")
         except (CourseError, OSError) as error:
             text = (
                 f"it cannot be written: {error.strerror}" if isinstance(error, OSError) else error
@@ -191,6 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             renew_readme()
     except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: README.md cannot be renewed: {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; no notebook is half written.", file=sys.stderr)

@@ -7,6 +7,7 @@ so that the front page never promises what the chapters do not show.
 from __future__ import annotations
 
 import base64
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -211,4 +212,9 @@ def renew_readme() -> None:
         write_atomically(with_table(text, readme_table(find_chapters())), readme)
         (chapter,) = find_chapters(["12"])
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(picture_of(read_notebook(chapter), "forecast"))
+        temporary = picture.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(picture_of(read_notebook(chapter), "forecast"))
+            temporary.replace(picture)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -42,13 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parse(arguments)
         chapters = find_chapters([options.chapters], options.notebooks)
-        with _own(options.build), _stop_on_sigterm():
+        with _stop_on_sigterm(), _own(options.build):
             results = run_chapters(chapters, options)
+            print("\n" + closing_table(results))
+            print(f"\n{results['seconds']:.0f} s in all; see {options.build / 'report.html'}")
     except CourseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n" + closing_table(results))
-    print(f"\n{results['seconds']:.0f} s in all; see {options.build / 'report.html'}")
+    except KeyboardInterrupt:  # before the first chapter or after the last, or for a second time
+        print("error: the run was interrupted; start it again.", file=sys.stderr)
+        return 130
     if any(c["error"] == INTERRUPTED for c in results["chapters"]):
         return 130
     return 0 if all(c["status"] == "passed" for c in results["chapters"]) else 1
@@ -75,9 +78,9 @@ def run_chapters(chapters: Sequence[Path], options: argparse.Namespace) -> dict[
     with _one_sentence_for_disk(options.build):
         for folder in (out, options.build / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
-        for chapter in chapters:  # a result of an earlier run must not look like one of this run
-            for old in out.glob(f"{chapter.stem}.*"):
-                old.unlink()
+        # results of an earlier run must not look like those of this run, even if this one is killed
+        _remove(options.build, "results.json", "report.html")
+        _remove(out, *(f"{c.stem}.*" for c in chapters))
     runs = {c.stem: ChapterRun(c.stem, seed=options.seed, error=INTERRUPTED) for c in chapters}
     display = Display(len(chapters))
     workers = _Workers(options, display)
@@ -122,6 +125,13 @@ def run_chapters(chapters: Sequence[Path], options: argparse.Namespace) -> dict[
     return results
 
 
+def _remove(folder: Path, *patterns: str) -> None:
+    """Remove files, and what a killed run was about to write under their names."""
+    for pattern in patterns:
+        for old in (*folder.glob(pattern), *folder.glob(f".{pattern}.*.tmp")):
+            old.unlink(missing_ok=True)
+
+
 def _page(out: Path, chapter: dict[str, Any]) -> str | None:
     page = out / f"{chapter['name']}.html"
     return f"notebooks/{page.name}" if page.exists() else None
@@ -140,33 +150,43 @@ class _Workers:
     def run(self, chapter: Path) -> ChapterRun:
         """Execute one chapter; called in a thread."""
         run = ChapterRun(chapter.stem, seed=self.options.seed, error=INTERRUPTED)
-        with tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True) as scratch:
-            with self.lock:
-                if self.stopped:
-                    return run
-                try:
-                    process = self._start(chapter, Path(scratch))
-                except OSError as error:
-                    run.status, run.error = "failed", f"The worker cannot start: {error.strerror}."
-                    return run
-                self.running.add(process)
-            self.display.starts(chapter.stem)
-            started = time.perf_counter()
-            for line in process.stdout or ():
+        self.display.starts(chapter.stem)
+        try:
+            with tempfile.TemporaryDirectory(
+                prefix="course-", ignore_cleanup_errors=True
+            ) as scratch:
+                run = self._listen(chapter, Path(scratch), run)
+        except OSError as error:
+            run.status, run.error = "failed", f"The worker cannot start: {error.strerror}."
+        self.display.ends(chapter.stem, run.status, run.seconds, run.error)
+        return run
+
+    def _listen(self, chapter: Path, scratch: Path, run: ChapterRun) -> ChapterRun:
+        """Start the worker of a chapter and follow it to its end."""
+        with self.lock:
+            if self.stopped:
+                return run
+            process = self._start(chapter, scratch)
+            self.running.add(process)
+        started = time.perf_counter()
+        for line in process.stdout or ():
+            try:
                 event = json.loads(line)
-                if "status" in event:
-                    run = ChapterRun(**event)
-                else:
-                    self.display.cell(chapter.stem, event["cell"], event["of"], event["title"])
-            process.wait()
-            with self.lock:
-                self.running.discard(process)
+            except json.JSONDecodeError:  # it was killed in the middle of a line
+                break
+            if "status" in event:
+                run = ChapterRun(**event)
+            else:
+                self.display.cell(chapter.stem, event["cell"], event["of"], event["title"])
+        process.wait()
+        with self.lock:
+            self.running.discard(process)
         if run.error == INTERRUPTED:
+            end_kernels(scratch)
             run.seconds = round(time.perf_counter() - started, 2)
             if not self.stopped:
                 run.status = "failed"
                 run.error = f"The worker died; {self._log(chapter)} may say why."
-        self.display.ends(chapter.stem, run.status, run.seconds, run.error)
         return run
 
     def _log(self, chapter: Path) -> Path:
@@ -233,6 +253,22 @@ def kernel_environment(scratch: Path, threads: int) -> dict[str, str]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "PYTHONUTF8": "1",
     }
+
+
+def end_kernels(scratch: Path) -> None:
+    """End the kernels of a worker that was killed before it could end them.
+
+    A kernel notices by itself that its parent is gone, but not while it is still starting.
+
+    Args:
+        scratch: what :func:`kernel_environment` was called with; it tells them from other kernels.
+    """
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("JUPYTER_RUNTIME_DIR") == str(scratch / "jupyter"):
+                process.kill()
 
 
 class Display:
@@ -327,6 +363,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     if options.device not in ("auto", "cpu"):  # asking torch costs seconds: only where it matters
         choose_device(options.device)
+    # the workers run in another folder, where a relative path would lead elsewhere
+    options.notebooks = options.notebooks and options.notebooks.absolute()
     options.build = (options.build or repository_root() / "build").absolute()
     return options
 

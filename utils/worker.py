@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from utils.notebooks import parameters_of, read_notebook, results_of
+from utils.refresh import require_python
 from utils.runtime import CourseError, write_atomically
 
 ATOMIC = "atomic://"
@@ -70,11 +71,13 @@ def run_chapter(
         The record. Whatever goes wrong inside the chapter ends in its ``error``, in one sentence.
 
     Raises:
-        CourseError: the notebook cannot be read.
+        CourseError: the notebook cannot be read, or is not written in Python.
     """
     started = time.perf_counter()
     run = ChapterRun(notebook.stem, status="failed")
-    declared = parameters_of(read_notebook(notebook))
+    nb = read_notebook(notebook)
+    require_python(nb, notebook)
+    declared = parameters_of(nb)
     parameters = {name: value for name, value in parameters.items() if name in declared}
     progress = _Progress(events, started)
     try:
@@ -150,6 +153,7 @@ def _execute(
             parameters,
             engine_name=ENGINE,
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             log_output=False,
             start_timeout=120,
@@ -163,7 +167,8 @@ def _execute(
         return f"{progress.where()} ran longer than {timeout} s and was stopped (see --timeout)."
     except (DeadKernelError, RuntimeError) as error:
         if isinstance(error, DeadKernelError) or "Kernel" in str(error):
-            return f"The kernel died in {progress.where()}; most often the memory was too small."
+            where = f"in {progress.where()}" if progress.cell else "before the first cell"
+            return f"The kernel died {where}; most often the memory was too small."
         raise
     return None
 
