@@ -123,7 +123,12 @@ lock: ## renew requirements.txt
 	  --no-emit-index-url requirements.in -o requirements.lock.tmp
 	@{ echo "# Made by 'make lock' from requirements.in: do not edit. Python 3.11 to 3.13."; \
 	   cat requirements.lock.tmp; echo "-e ."; } > requirements.txt
-	@rm requirements.lock.tmp
+	@grep -v '^-e' requirements.txt > constraints.lock.tmp
+	@uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	  --no-emit-index-url requirements-site.in -c constraints.lock.tmp -o requirements.lock.tmp
+	@{ echo "# Made by 'make lock' from requirements-site.in: do not edit. Python 3.11 to 3.13."; \
+	   cat requirements.lock.tmp; } > requirements-site.txt
+	@rm requirements.lock.tmp constraints.lock.tmp
 
 clean: ## remove build/ and caches
 	@rm -rf build .pytest_cache .ruff_cache
