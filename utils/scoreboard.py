@@ -191,18 +191,23 @@ class Scoreboard:
 
     def _html(self) -> str:
         names = ("result", "yours", "usual range", "bar", "", "baseline")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self._rows()
-        )
+        head, *body = [
+            "<tr>" + "".join(_cell(tag, i, text) for i, text in enumerate(row)) + "</tr>"
+            for tag, row in (("th", names), *(("td", row) for row in self._rows()))
+        ]
         return (
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
             f"<p>{html.escape(self._verified())}</p>"
         )
 
     def _text(self) -> str:
         return "\n".join(["  ".join(row) for row in self._rows()] + [self._verified()])
+
+
+def _cell(tag: str, column: int, text: str) -> str:
+    # JupyterLab sets numbers and words to the right; the first column holds words
+    style = ' style="text-align: left"' if column == 0 else ""
+    return f"<{tag}{style}>{html.escape(text)}</{tag}>"
 
 
 def usual_ranges(chapter: str) -> dict[str, tuple[float, float]]:

@@ -50,6 +50,7 @@ BAR = re.compile(r"\d+%\|")
 NOTEBOOK = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 PROMPTS = f"{NOTEBOOK} .jp-CodeCell .jp-InputArea .jp-InputPrompt"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+KERNEL = ".jp-Toolbar-kernelName"
 OUTPUTS = f"{NOTEBOOK} .jp-CodeCell .jp-OutputArea-output"
 
 
@@ -173,8 +174,12 @@ class _Journey:
     def exercise(self) -> None:
         """Answer an exercise: not at all, wrongly, rightly."""
         with self.report.step(f"lab: exercise {NUMBER} answers", self.shot) as step:
-            self.page.locator(".jp-DirListing-item", has_text="exercises").dblclick()
+            self.item("exercises").dblclick()
+            # chapters and exercises have the same names: wait until the old list is gone
+            self.item("solutions").wait_for(state="detached")
             self.open(f"{EXERCISE}.ipynb")
+            # the notebook is drawn piece by piece, so the last cell first
+            progress = self.cell("progress_table(")
             setup, answer = self.cell("utils.checks"), self.cell("def line_gradient")
             check = self.cell(f'check("{NUMBER}"')
             self.execute(setup)
@@ -191,7 +196,7 @@ class _Journey:
                 step.expect(mark in shown and words in shown, f"not {mark} {words!r}, but {shown}")
                 check.scroll_into_view_if_needed()
                 self.page.screenshot(path=self.report.path(f"lab exercise {words[:9]}"))
-            table = self.execute(self.cell("progress_table("))
+            table = self.execute(progress)
             step.expect("1 of " in table and "2✅" in table, f"the table of progress says {table}")
             record = json.loads(self.lab.progress.read_text(encoding="utf-8"))
             step.expect(record == {NUMBER: "solved"}, f"the record of progress is {record}")
@@ -200,9 +205,16 @@ class _Journey:
         self.item(find_chapters()[0].name).wait_for()
 
     def cell(self, text: str) -> Locator:
-        """The code cell whose source holds a text."""
-        source = self.page.locator(".jp-InputArea-editor", has_text=text)
-        return self.page.locator(f"{NOTEBOOK} .jp-CodeCell").filter(has=source).first
+        """The first code cell whose source holds a text, by its place, which stays when it is edited."""
+        cells = self.page.locator(f"{NOTEBOOK} .jp-CodeCell")
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = cells.evaluate_all("cells => cells.map(cell => cell.textContent)")
+            return any(text in shown for shown in found)
+
+        self.until(there, f"there is no cell with {text!r}")
+        return cells.nth(next(i for i, shown in enumerate(found) if text in shown))
 
     def write(self, cell: Locator, text: str) -> None:
         """Replace the content of a cell, as a reader would."""
@@ -281,7 +293,11 @@ class _Journey:
         self.ready()
 
     def ready(self) -> None:
-        """Wait until the kernel of the notebook is idle, and so all output there."""
+        """Wait until the kernel of the notebook is idle, and so all output there.
+
+        A notebook without a kernel is idle too, and would then ask for one in a dialog.
+        """
+        self.page.locator(f"{NOTEBOOK} {KERNEL}", has_text="Python 3").wait_for()
         self.page.locator(f"{NOTEBOOK} {IDLE}").wait_for()
 
     def save(self, path: Path) -> None:
@@ -326,7 +342,9 @@ class _Journey:
         """Click through a menu."""
         self.page.get_by_role("menuitem", name=path[0], exact=True).click()
         for label in path[1:]:
-            self.page.locator(".lm-Menu-item", has_text=label).last.click()
+            # not "Save Notebook As…" for "Save Notebook"; an ellipsis may announce a dialog
+            exact = self.page.get_by_text(re.compile(rf"^{re.escape(label)}…?$"))
+            self.page.locator(".lm-Menu-item").filter(has=exact).last.click()
 
     def shot(self, path: Path) -> None:
         """A screenshot for a step that fails."""
