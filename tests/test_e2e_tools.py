@@ -109,10 +109,6 @@ FIGURE = new_output("display_data", data={"image/png": "AA==", "text/plain": "Fi
             [(1, [new_output("stream", name="stdout", text="fit:  40%|████ ")]), (2, [FIGURE])],
             "cell 1: the rest of a progress bar",
         ),
-        (
-            [(1, [TEXT, new_output("stream", name="stdout", text="\r   \r")]), (2, [FIGURE])],
-            "cell 1: an empty output",
-        ),
     ],
 )
 def test_a_notebook_that_did_not_run_well_is_noticed(outputs, problem):
@@ -120,6 +116,12 @@ def test_a_notebook_that_did_not_run_well_is_noticed(outputs, problem):
     assert problems_of_run(committed, committed) == []
     problems = problems_of_run(notebook(*outputs), committed)
     assert any(problem in found for found in problems), problems
+
+
+def test_a_bar_that_was_taken_away_is_no_output():
+    committed = notebook((1, [TEXT]), (2, [FIGURE]))
+    gone = new_output("stream", name="stdout", text="\r   \r")
+    assert problems_of_run(notebook((1, [TEXT]), (2, [gone, FIGURE])), committed) == []
 
 
 # --- links ----------------------------------------------------------------------------------------

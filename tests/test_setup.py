@@ -56,7 +56,7 @@ def test_no_address_of_an_index_is_in_the_requirements():
 
 def make_targets() -> set[str]:
     makefile = (ROOT / "Makefile").read_text()
-    return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    return set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
 
 
 def test_every_make_command_in_the_documents_exists_and_help_lists_them():
@@ -64,7 +64,9 @@ def test_every_make_command_in_the_documents_exists_and_help_lists_them():
     help_text = (ROOT / "Makefile").read_text().split("help:")[1].split("setup:")[0]
     for name in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        named = set(re.findall(r"`make ([a-z][a-z-]*)|^make ([a-z][a-z-]*)", text, re.MULTILINE))
+        named = set(
+            re.findall(r"`make ([a-z][a-z0-9-]*)|^make ([a-z][a-z0-9-]*)", text, re.MULTILINE)
+        )
         named = {a or b for a, b in named}
         assert named, name
         assert named <= targets, f"{name} names {named - targets}"

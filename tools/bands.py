@@ -80,7 +80,7 @@ def band(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, float]:
         by_seed.setdefault(run["seed"], []).append(run["metrics"][metric])
     numbers = {
         "mean": values.mean(),
-        "spread": values.std(ddof=1) if len(values) > 1 else 0.0,
+        "spread": values.std(ddof=1) if values.min() < values.max() else 0.0,
         "low": values.min(),
         "high": values.max(),
         "threads_change": max(max(same) - min(same) for same in by_seed.values()),
@@ -218,7 +218,11 @@ def summarise(
                 "high": max(r["seconds"] for r in runs),
             },
             "metrics": {m: band(runs, m) for m in runs[0]["metrics"] if m in shared},
-            "bars": {b["metric"]: [b["op"], b["bound"]] for b in runs[0]["bars"]},
+            "bars": {
+                b["metric"]: [b["op"], b["bound"]]
+                for b in runs[0]["bars"]
+                if b["metric"] in shared  # optional data may have come in between
+            },
         }
     known = {c.stem for c in find_chapters()}
     return {
