@@ -109,7 +109,7 @@ rot: $(READY) ## run the suite with the oldest and the newest versions
 site: $(READY) $(SITE) ## build the website
 	@$(PY) -m tools.site
 
-e2e: $(READY) $(SITE) ## try the website and JupyterLab in a browser
+e2e: site ## try the website and JupyterLab in a browser
 	@$(PY) -m tools.e2e $(ARGS)
 
 tour: $(READY) ## renew docs/teaching.md
