@@ -147,6 +147,16 @@ class Lane:
         assert self.record()["chapters"][0]["status"] == "passed"
         assert not list(self.build.rglob(".*.tmp"))
 
+    def hit(self, kind: str, moment: float) -> None:
+        """Strike one run after the other, earlier each time, until it was still running then.
+
+        How long a run takes is known only roughly, the more so when the machine is busy with others.
+        """
+        too_late = 0
+        while not self.strike(kind, moment * 0.7**too_late):
+            too_late += 1
+            assert too_late < 12, f"{kind}: every strike came too late"
+
     def strike(self, kind: str, moment: float) -> bool:
         """Start a run and strike; return whether it was still running then.
 
@@ -155,6 +165,7 @@ class Lane:
             moment: 0 to 1, from the start of the victim to the end of a usual run.
         """
         victim, how = KILLS[kind]
+        begun = time.monotonic()
         process = self.start()
 
         def find() -> list[psutil.Process]:
@@ -165,6 +176,7 @@ class Lane:
         elapsed = time.monotonic() - started
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment * max(0.0, self.seconds - elapsed))
+            self.seconds = time.monotonic() - begun
         hit = process.poll() is None and bool(found := find())
         if hit:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -201,7 +213,7 @@ class Lane:
         if not hit:
             assert status == 0, (kind, output)
         elif kind == "run killed":
-            assert status == -signal.SIGKILL
+            assert status in (-how, 0)  # 0: it had just ended by itself
         elif kind in ("run terminated", "run interrupted"):
             # without its own handlers, while Python starts and ends, the signal does it
             assert status in (130, -how, 0), (kind, status, output)
@@ -223,16 +235,16 @@ def test_a_run_killed_at_twenty_random_moments(tmp_path):
     generator.shuffle(plan)
     assert len(plan) == STRIKES
 
-    def lane(number: int) -> list[bool]:
+    def lane(number: int) -> int:
         there = Lane(tmp_path / f"lane{number}", uuid.uuid4().hex)
         there.undisturbed()
-        hits = [there.strike(*strike) for strike in plan[number::2]]
+        for kind, moment in plan[number::2]:
+            there.hit(kind, moment)
         there.undisturbed()
-        return hits
+        return len(plan[number::2])
 
     with ThreadPoolExecutor(2) as pool:
-        hits = [hit for hits in pool.map(lane, range(2)) for hit in hits]
-    assert sum(hits) >= STRIKES // 2, "most strikes came too late"
+        assert sum(pool.map(lane, range(2))) == STRIKES
 
 
 # --- refresh and exercises are killed -------------------------------------------------------------
