@@ -2,7 +2,8 @@
 
 Every chapter runs with several seeds and several numbers of threads; what each recorded metric
 reaches goes to ``docs/bands.json``. The scoreboard shows these ranges beside the reader's own result,
-and a test holds every bar to them. Runs that are finished already, with this code and these versions,
+and a test holds every bar to them. Chapters that use optional data run both without and, where these
+data are there (``make data-full``), with them. Runs that are finished already, with this code and these versions,
 are kept in ``build/bands/`` and not repeated, so an interrupted measurement goes on where it stopped.
 """
 
@@ -12,9 +13,11 @@ import argparse
 import ast
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,15 +27,28 @@ from typing import Any
 
 import numpy as np
 
+from utils import datasets
 from utils.notebooks import code_cells, find_chapters, read_notebook, repository_root
 from utils.runtime import CourseError, write_atomically
 
 BANDS = repository_root() / "docs" / "bands.json"
 SEEDS = (42, 1, 2, 3, 4)
 THREADS = (1, 2)
+BUNDLED, OPTIONAL = "bundled", "optional"
 KEPT = ("name", "status", "error", "seconds", "metrics", "bars")
 NUMERICAL = ("runtime", "metrics", "datasets", "timeseries", "graphs", "training")
 """The modules of `utils` that the results depend on."""
+
+
+def uses_optional_data(chapter: Path) -> bool:
+    """Tell whether a chapter asks if optional data are there."""
+    source = "\n".join(cell.source for _, cell in code_cells(read_notebook(chapter)))
+    return bool(re.search(r"(beijing|cora)_available\(", source))
+
+
+def optional_data_available() -> bool:
+    """Tell whether all optional data are there."""
+    return datasets.beijing_available() and datasets.cora_available()
 
 
 def fingerprint(chapter: Path) -> str:
@@ -67,17 +83,17 @@ def band(runs: Sequence[dict[str, Any]], metric: str) -> dict[str, float]:
     """Return mean, spread and range of a metric, and what the number of threads alone changes.
 
     Args:
-        runs: records with ``seed``, ``threads`` and ``metrics``.
+        runs: records with ``seed``, ``threads``, ``data`` and ``metrics``.
         metric: a name that every record knows.
 
     Returns:
         ``mean``; ``spread``, the sample standard deviation; ``low`` and ``high``; and
-        ``threads_change``, the largest difference between two runs with the same seed.
+        ``threads_change``, the largest difference between two runs with the same seed and data.
     """
     values = np.array([run["metrics"][metric] for run in runs])
-    by_seed: dict[int, list[float]] = {}
+    by_seed: dict[tuple[int, str], list[float]] = {}
     for run in runs:
-        by_seed.setdefault(run["seed"], []).append(run["metrics"][metric])
+        by_seed.setdefault((run["seed"], run["data"]), []).append(run["metrics"][metric])
     numbers = {
         "mean": values.mean(),
         "spread": values.std(ddof=1) if values.min() < values.max() else 0.0,
@@ -117,7 +133,7 @@ def too_close(chapter: dict[str, Any]) -> list[str]:
 def measure(
     chapters: Sequence[Path], seeds: Sequence[int], threads: Sequence[int], jobs: int, build: Path
 ) -> dict[str, list[dict[str, Any]]]:
-    """Run every chapter with every seed and every number of threads.
+    """Run every chapter with every seed and every number of threads, without and with optional data.
 
     Args:
         chapters: the notebooks.
@@ -131,15 +147,17 @@ def measure(
     """
     found: dict[str, list[dict[str, Any]]] = {c.stem: [] for c in chapters}
     prints = {c.stem: fingerprint(c) for c in chapters}
-    for seed in seeds:
-        for count in threads:
-            store = build / f"seed{seed}-threads{count}"
-            missing = [c for c in chapters if _stored(store, c.stem, prints) is None]
-            if missing:
-                _run(missing, seed, count, jobs, store, prints)
-            for chapter in chapters:
-                if record := _stored(store, chapter.stem, prints):
-                    found[chapter.stem].append(record)
+    wanted = {BUNDLED: list(chapters)}
+    if optional_data_available():
+        wanted[OPTIONAL] = [c for c in chapters if uses_optional_data(c)]
+    for data, seed, count in itertools.product(wanted, seeds, threads):
+        store = build / f"{data}-seed{seed}-threads{count}"
+        missing = [c for c in wanted[data] if _stored(store, c.stem, prints) is None]
+        if missing:
+            _run(missing, data, seed, count, jobs, store, prints)
+        for chapter in wanted[data]:
+            if record := _stored(store, chapter.stem, prints):
+                found[chapter.stem].append(record)
     return found
 
 
@@ -154,6 +172,7 @@ def _stored(store: Path, name: str, prints: dict[str, str]) -> dict[str, Any] | 
 
 def _run(
     chapters: Sequence[Path],
+    data: str,
     seed: int,
     threads: int,
     jobs: int,
@@ -161,21 +180,26 @@ def _run(
     prints: dict[str, str],
 ) -> None:
     """Run chapters with one seed and one number of threads, and keep what they recorded."""
-    print(f"seed {seed}, {threads} thread{'s' if threads > 1 else ''}", flush=True)
+    print(f"{data} data, seed {seed}, {threads} thread{'s' if threads > 1 else ''}", flush=True)
     build = store / "build"
     command = [
         *(sys.executable, "-m", "utils.run", "--device", "cpu", "--seed", str(seed)),
         *("--chapters", " ".join(c.stem for c in chapters), "--build", str(build)),
         *("--jobs", str(jobs), "--threads", str(threads), "--timeout", "3600"),
     ]
-    status = subprocess.run(command, cwd=repository_root(), check=False).returncode
+    environment = dict(os.environ)
+    if data == BUNDLED:
+        environment.pop("COURSE_DATA_MIRROR", None)
+        environment["COURSE_DATA_CACHE"] = str(store / "no-cache")
+    root = repository_root()
+    status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
     if status not in (0, 1):
         raise CourseError("The measurement has stopped; start it again and it goes on from here.")
     results = json.loads((build / "results.json").read_text(encoding="utf-8"))
     for chapter in results["chapters"]:
         if chapter["metrics"]:
             record = {key: chapter[key] for key in KEPT}
-            record |= {"seed": seed, "threads": threads, "versions": _versions()}
+            record |= {"data": data, "seed": seed, "threads": threads, "versions": _versions()}
             record["fingerprint"] = prints[chapter["name"]]
             path = store / f"{chapter['name']}.json"
             write_atomically(json.dumps(record, indent=1) + "\n", path)
@@ -198,13 +222,23 @@ def summarise(
         threads: the numbers of threads.
 
     Raises:
-        CourseError: a run is missing.
+        CourseError: a run is missing, or did not record what the others with the same data did.
     """
     chapters = dict(old.get("chapters", {}))
     for name, runs in found.items():
-        if len(runs) < len(seeds) * len(threads):
-            raise CourseError(f"{name} has only {len(runs)} runs with results: see build/bands/.")
-        shared = set.intersection(*(set(run["metrics"]) for run in runs))
+        data = list(dict.fromkeys(run["data"] for run in runs))
+        needed = len(seeds) * len(threads)
+        for kind in data or [BUNDLED]:
+            same = [run for run in runs if run["data"] == kind]
+            if len(same) < needed:
+                raise CourseError(
+                    f"{name} has only {len(same)} of {needed} runs with results on {kind} data: "
+                    "see build/bands/."
+                )
+            for run in same:
+                if odd := set(run["metrics"]) ^ set(same[0]["metrics"]):
+                    raise CourseError(f"{name} did not record {', '.join(sorted(odd))} each time.")
+        having = {m: [r for r in runs if m in r["metrics"]] for r in runs for m in r["metrics"]}
         chapters[name] = {
             "date": f"{datetime.date.today():%Y-%m-%d}",
             "code": prints[name],
@@ -212,17 +246,14 @@ def summarise(
             "machine": {"architecture": platform.machine(), "cores": os.cpu_count()},
             "seeds": list(seeds),
             "threads": list(threads),
+            "data": data,
             "failed": [f"seed {r['seed']}: {r['error']}" for r in runs if r["status"] != "passed"],
             "seconds": {
                 "low": min(r["seconds"] for r in runs),
                 "high": max(r["seconds"] for r in runs),
             },
-            "metrics": {m: band(runs, m) for m in runs[0]["metrics"] if m in shared},
-            "bars": {
-                b["metric"]: [b["op"], b["bound"]]
-                for b in runs[0]["bars"]
-                if b["metric"] in shared  # optional data may have come in between
-            },
+            "metrics": {m: band(those, m) for m, those in having.items()},
+            "bars": {b["metric"]: [b["op"], b["bound"]] for r in runs for b in r["bars"]},
         }
     known = {c.stem for c in find_chapters()}
     return {
@@ -260,6 +291,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted; finished runs are kept.", file=sys.stderr)
         return 130
+    for chapter in chapters:
+        if (
+            uses_optional_data(chapter)
+            and OPTIONAL not in content["chapters"][chapter.stem]["data"]
+        ):
+            print(f"{chapter.stem} was measured without its optional data: run `make data-full`.")
     failed = [f"{n}, {f}" for n, c in content["chapters"].items() for f in c["failed"]]
     for line in failed:
         print(f"error: {line}", file=sys.stderr)

@@ -110,7 +110,11 @@ def normalise_sparse(edges: Tensor, nodes: int, weights: Tensor | None = None) -
     values = torch.cat([values, values, values.new_ones(nodes)])
     root = values.new_zeros(nodes).index_add(0, places[0], values).rsqrt()
     values = root[places[0]] * values * root[places[1]]
-    return torch.sparse_coo_tensor(places, values, (nodes, nodes), check_invariants=True).coalesce()
+    with (
+        torch.sparse.check_sparse_tensor_invariants()
+    ):  # the argument of the same name warns in 2.11
+        matrix = torch.sparse_coo_tensor(places, values, (nodes, nodes))
+    return matrix.coalesce()
 
 
 def station_network(stations: Sequence[str], pairs: Iterable[Sequence[str]]) -> Tensor:
