@@ -436,6 +436,19 @@ def test_a_real_run_in_a_process_of_its_own():
     assert 0 < record["test"] < 10
 
 
+def test_starts_are_repeated_and_the_median_counts(monkeypatch):
+    seconds = iter([1.0, 9.0, 2.0, 7.0, 30.0, 8.0])
+
+    def start(chapter, threads):
+        return {"chapter": chapter.stem, "kernel": next(seconds), "script": 1.0}
+
+    monkeypatch.setattr(startup, "run", start)
+    found = bench.measure_startup(find_chapters(["01", "02"]), 3, 1)
+    kernels = {name: row["kernel"] for name, row in found["summary"]["chapters"].items()}
+    assert list(kernels.values()) == [2.0, 8.0]
+    assert found["summary"]["median"] == 4.0
+
+
 def test_a_script_and_a_kernel_start(tmp_path):
     """As a script only: the kernels are tested with utils.run."""
     chapter = find_chapters(["01"])[0]

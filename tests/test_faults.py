@@ -113,6 +113,8 @@ KILLS = {
     "run interrupted": ("utils.run", signal.SIGINT),
 }
 STRIKES = 20
+LINGER = 100
+"""Seconds; more than `assert_all_gone` waits."""
 
 
 class Lane:
@@ -125,17 +127,19 @@ class Lane:
         self.log = folder / "output.txt"
         chapters = folder / "chapters"
         chapters.mkdir(parents=True)
-        write_chapter(chapters, "01_one", "print('kept')", "x = 'y' * 50_000\nprint(x)")
+        rest = "import os\ntime.sleep(float(os.environ['LINGER']))"
+        write_chapter(chapters, "01_one", "print('kept')", rest, "x = 'y' * 50_000\nprint(x)")
         self.command = [
             *(sys.executable, "-m", "utils.run", "--notebooks", str(chapters)),
             *("--build", str(self.build), "--device", "cpu"),
         ]
         self.seconds = 0.0
 
-    def start(self) -> subprocess.Popen:
+    def start(self, linger: float = 0) -> subprocess.Popen:
+        environment = {**self.environment, "LINGER": str(linger)}
         with self.log.open("w") as log:
             return subprocess.Popen(
-                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+                self.command, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
 
     def undisturbed(self) -> None:
@@ -147,26 +151,27 @@ class Lane:
         assert self.record()["chapters"][0]["status"] == "passed"
         assert not list(self.build.rglob(".*.tmp"))
 
-    def hit(self, kind: str, moment: float) -> None:
+    def hit(self, kind: str, moment: float, linger: float) -> None:
         """Strike one run after the other, earlier each time, until it was still running then.
 
         How long a run takes is known only roughly, the more so when the machine is busy with others.
         """
         too_late = 0
-        while not self.strike(kind, moment * 0.7**too_late):
+        while not self.strike(kind, moment * 0.7**too_late, linger):
             too_late += 1
             assert too_late < 12, f"{kind}: every strike came too late"
 
-    def strike(self, kind: str, moment: float) -> bool:
+    def strike(self, kind: str, moment: float, linger: float) -> bool:
         """Start a run and strike; return whether it was still running then.
 
         Args:
             kind: a key of KILLS.
             moment: 0 to 1, from the start of the victim to the end of a usual run.
+            linger: seconds that the chapter takes longer, so that what stays behind is seen.
         """
         victim, how = KILLS[kind]
         begun = time.monotonic()
-        process = self.start()
+        process = self.start(linger)
 
         def find() -> list[psutil.Process]:
             return [p for p in processes_of(self.token) if victim in command_of(p)]
@@ -231,15 +236,19 @@ class Lane:
 def test_a_run_killed_at_twenty_random_moments(tmp_path):
     """Nothing half written, no false success, no stray process, and the next run passes."""
     generator = random.Random(20)
-    plan = [(kind, generator.random()) for kind in KILLS for _ in range(STRIKES // len(KILLS))]
+    plan = [
+        (kind, generator.random(), LINGER * (number % 2))
+        for kind in KILLS
+        for number in range(STRIKES // len(KILLS))
+    ]
     generator.shuffle(plan)
     assert len(plan) == STRIKES
 
     def lane(number: int) -> int:
         there = Lane(tmp_path / f"lane{number}", uuid.uuid4().hex)
         there.undisturbed()
-        for kind, moment in plan[number::2]:
-            there.hit(kind, moment)
+        for strike in plan[number::2]:
+            there.hit(*strike)
         there.undisturbed()
         return len(plan[number::2])
 

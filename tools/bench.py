@@ -109,13 +109,13 @@ def measure_loading(seeds: Sequence[int], start: Start) -> dict:
     return {"runs": runs, "summary": summarise_loading(runs)}
 
 
-def measure_startup(chapters: Sequence[Path], threads: int) -> dict:
-    """Time the start of every chapter, once."""
+def measure_startup(chapters: Sequence[Path], repeats: int, threads: int) -> dict:
+    """Time the start of every chapter, the chapters in turn."""
     from tools.benchmarks import startup
     from tools.benchmarks.summary import rounded, summarise_startup
 
     runs = []
-    for chapter in chapters:
+    for chapter in list(chapters) * repeats:
         record = rounded(startup.run(chapter, threads), 4)
         runs.append(record)
         print(
@@ -242,8 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             elif name == "loading":
                 found = measure_loading(seeds, start)
             else:
-                found = measure_startup(find_chapters(), options.threads)
-                facts["repeats"] = 1
+                found = measure_startup(find_chapters(), options.repeats, options.threads)
             content["benchmarks"][name] = {"conditions": facts, **found}
             in_order = {n: content["benchmarks"][n] for n in NAMES if n in content["benchmarks"]}
             write_results({"benchmarks": in_order}, folder)

@@ -47,8 +47,8 @@ are processes of their own. The last column compares with `TensorBatches`.
 
 STARTUP_HEAD = """## Starting a chapter
 
-Wall seconds until parameters and set-up, the first two code cells of a chapter, are done: in the headless worker
-(papermill and a kernel) and as a plain Python script of the same code. Most of both is imports.
+Wall seconds (medians) until parameters and set-up, the first two code cells of a chapter, are done: in the headless
+worker (papermill and a kernel) and as a plain Python script of the same code. Most of both is imports.
 """
 
 BEIJING_HEAD = """## Beijing subway, 15 minutes
