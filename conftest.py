@@ -18,6 +18,12 @@ os.environ["COURSE_HEADLESS"] = "1"  # no progress bars
 os.environ["COURSE_PREFIX"] = sys.prefix  # the scoreboard notices a foreign kernel
 
 
+PRETEND_GPU = {
+    "COURSE_PRETEND_GPU": "1",
+    "PYTHONPATH": str(REPOSITORY / "tests" / "pretend_gpu"),
+}
+"""Environment in which processes take a GPU for granted: see tests/pretend_gpu/sitecustomize.py."""
+
 # What is compared to the letter was made without the optional data, so the tests that want them get
 # the folder by another name (which the processes of xdist inherit).
 if "COURSE_DATA_MIRROR" in os.environ:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from no_network import without_network
 
-from conftest import MIRROR, REPOSITORY
+from conftest import MIRROR, PRETEND_GPU, REPOSITORY
 from utils.notebooks import find_chapters, read_notebook
 
 CHAPTERS = [path.stem for path in find_chapters()]
@@ -28,9 +28,11 @@ USES_OPTIONAL_DATA = {
 pytestmark = pytest.mark.chapter
 
 
-def run_chapter(name: str, tmp_path: Path, *options: str, mirror: Path | None = None) -> dict:
+def run_chapter(
+    name: str, tmp_path: Path, *options: str, mirror: Path | None = None, **variables: str
+) -> dict:
     """Run one chapter as `make run` does, from another folder and offline; return its record."""
-    environment = {**os.environ, "COURSE_DATA_CACHE": str(tmp_path / "empty")}
+    environment = {**os.environ, "COURSE_DATA_CACHE": str(tmp_path / "empty"), **variables}
     if mirror is not None:
         environment["COURSE_DATA_MIRROR"] = str(mirror)
     before = snapshot()
@@ -78,6 +80,14 @@ def test_with_another_seed_and_without_optional_data(name, tmp_path):
 def test_with_the_optional_data(name, tmp_path, mirror):
     record = run_chapter(name, tmp_path, "--seed", "3", "--device", "cpu", mirror=mirror)
     assert any("beijing" in metric or "cora" in metric for metric in record["metrics"])
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_on_a_pretended_gpu(name, tmp_path):
+    """Where there is no GPU, at least nothing is forgotten on the CPU, or moved there too late."""
+    options = ("--device", "cuda", "--jobs", "1", "--threads", "1")
+    record = run_chapter(name, tmp_path, *options, mirror=MIRROR, **PRETEND_GPU)
+    assert record["device"].startswith("cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
