@@ -1,13 +1,22 @@
 """What all tests share, those of nbval included: the environment of the kernels, the optional data."""
 
+import contextlib
+import functools
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import nbval.kernel
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from utils.refresh import KERNEL_STARTS
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -46,6 +55,25 @@ def mirror() -> Path:
     if MIRROR is None:
         pytest.skip("the optional data are not here: set COURSE_DATA_MIRROR to their folder")
     return MIRROR
+
+
+def start_again(start: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that starts a kernel, and another one when the first dies at once.
+
+    What nbval starts has the same trouble as what we start: see ``utils.refresh.KERNEL_STARTS``.
+    """
+
+    @functools.wraps(start)
+    def patient(*args: object, **kwargs: object) -> T:
+        for _ in range(KERNEL_STARTS - 1):
+            with contextlib.suppress(RuntimeError):
+                return start(*args, **kwargs)
+        return start(*args, **kwargs)
+
+    return patient
+
+
+nbval.kernel.start_new_kernel = start_again(nbval.kernel.start_new_kernel)
 
 
 class ByNotebookAndChapter(LoadScopeScheduling):

@@ -1,5 +1,6 @@
 """The headless runner on small chapters: what it records, what it refuses, what it survives."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -12,11 +13,12 @@ import time
 from pathlib import Path
 
 import nbformat
+import nbval.kernel
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from utils import run, worker
+from utils import refresh, run, worker
 from utils.runtime import CourseError
 
 SETUP = """
@@ -188,6 +190,59 @@ def test_a_dead_kernel_is_noticed_at_once(folder):
     assert execute(folder).returncode == 1
     assert time.monotonic() - started < 60
     assert "The kernel died in cell 6 (A section)" in results(folder)["chapters"][0]["error"]
+
+
+FIRST_KERNELS_DIE = """
+import os, pathlib, sys
+if any("ipykernel_launcher" in word for word in sys.orig_argv):
+    left = pathlib.Path(os.environ["KERNELS_TO_DIE"])
+    if number := int(left.read_text()):
+        left.write_text(str(number - 1))
+        os._exit(1)
+"""
+
+
+@pytest.fixture
+def dying_kernels(tmp_path, monkeypatch):
+    """A file with the number of kernels that die while they start, as when a port has been taken."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(FIRST_KERNELS_DIE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("KERNELS_TO_DIE", str(tmp_path / "number"))
+    return tmp_path / "number"
+
+
+@pytest.mark.parametrize("dying", [2, 3])
+def test_a_kernel_that_dies_while_it_starts_gets_a_successor(folder, dying_kernels, dying):
+    write_chapter(folder, "01_one")
+    dying_kernels.write_text(str(dying))
+    assert execute(folder).returncode == (dying == 3)
+    assert dying_kernels.read_text() == "0"
+    error = results(folder)["chapters"][0]["error"]
+    assert error is None if dying < 3 else "died before the first cell" in error
+
+
+@pytest.mark.parametrize("dying", [2, 3])
+def test_so_it_does_in_a_refresh(folder, dying_kernels, dying):
+    path = write_chapter(folder, "01_one")
+    dying_kernels.write_text(str(dying))
+    failures = refresh.refresh([path], 60)
+    assert dying_kernels.read_text() == "0"
+    assert [("did not start: Kernel died" in failure) for failure in failures] == [True] * (
+        dying == 3
+    )
+
+
+@pytest.mark.parametrize("dying", [2, 3])
+def test_so_it_does_under_nbval(dying_kernels, dying):
+    dying_kernels.write_text(str(dying))
+    with pytest.raises(RuntimeError) if dying == 3 else contextlib.nullcontext():
+        manager, client = nbval.kernel.start_new_kernel(
+            kernel_name=nbval.kernel.CURRENT_ENV_KERNEL_NAME
+        )
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert dying_kernels.read_text() == "0"
 
 
 def test_a_cell_that_hangs_is_stopped(folder):

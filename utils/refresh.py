@@ -7,6 +7,7 @@ fails stays as it was. Exit status: 0 when all is well, 1 when a chapter failed,
 from __future__ import annotations
 
 import argparse
+import atexit
 import copy
 import os
 import subprocess
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 CELL_TIMEOUT = 300
+KERNEL_STARTS = 3
+"""How often to start a kernel that dies at once: its ports are chosen before it opens them, and now and
+then another program, or another kernel, has taken one in between."""
 
 
 class ChapterFailed(CourseError):
@@ -58,6 +62,7 @@ def execute(nb: NotebookNode, folder: Path, timeout: int = CELL_TIMEOUT) -> dict
     """
     started: dict[int, float] = {}
     seconds: dict[int, float] = {}
+    starts_left = KERNEL_STARTS
 
     def starts(cell: NotebookNode, cell_index: int, **_: Any) -> None:
         started[cell_index + 1] = time.perf_counter()
@@ -67,15 +72,20 @@ def execute(nb: NotebookNode, folder: Path, timeout: int = CELL_TIMEOUT) -> dict
 
     for _, cell in code_cells(nb):
         cell.outputs, cell.execution_count = [], None
-    client = kernel_client(nb, folder, timeout, on_cell_start=starts, on_cell_executed=ends)
-    try:
-        # what the kernel's own machinery prints when it is ended is of no use to anybody
-        client.execute(env=kernel_environment(), stderr=subprocess.DEVNULL)
-    except Exception as error:
-        if hasattr(client, "_async_cleanup_kernel_future"):  # set when a signal ended the kernel
-            raise KeyboardInterrupt from None
-        raise _failure(error, max(started, default=0), timeout) from None
-    return seconds
+    while True:
+        client = kernel_client(nb, folder, timeout, on_cell_start=starts, on_cell_executed=ends)
+        try:
+            # what the kernel's own machinery prints when it is ended is of no use to anybody
+            client.execute(env=kernel_environment(), stderr=subprocess.DEVNULL)
+            return seconds
+        except Exception as error:
+            atexit.unregister(client._cleanup_kernel)  # it is done; nbclient forgets to say so
+            # set when a signal ended the kernel
+            if hasattr(client, "_async_cleanup_kernel_future"):
+                raise KeyboardInterrupt from None
+            starts_left -= 1
+            if started or not starts_left or "Kernel died" not in str(error):
+                raise _failure(error, max(started, default=0), timeout) from None
 
 
 def _failure(error: Exception, number: int, timeout: int) -> Exception:

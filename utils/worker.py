@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from utils.notebooks import parameters_of, read_notebook, results_of
-from utils.refresh import require_python
+from utils.refresh import KERNEL_STARTS, require_python
 from utils.runtime import CourseError, write_atomically
 
 ATOMIC = "atomic://"
@@ -146,31 +146,36 @@ def _execute(
     from papermill.exceptions import PapermillExecutionError
 
     _register_with_papermill(progress)
-    try:
-        papermill.execute_notebook(
-            str(notebook),
-            f"{ATOMIC}{output}",
-            parameters,
-            engine_name=ENGINE,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            log_output=False,
-            start_timeout=120,
-            execution_timeout=timeout,
-            cwd=str(cwd),
-        )
-    except PapermillExecutionError as error:
-        first_line = str(error.evalue).strip().splitlines() or [""]
-        return f"{progress.where()}: {error.ename}: {first_line[0]}"
-    except CellTimeoutError:
-        return f"{progress.where()} ran longer than {timeout} s and was stopped (see --timeout)."
-    except (DeadKernelError, RuntimeError) as error:
-        if isinstance(error, DeadKernelError) or "Kernel" in str(error):
-            where = f"in {progress.where()}" if progress.cell else "before the first cell"
-            return f"The kernel died {where}; most often the memory was too small."
-        raise
-    return None
+    for start in range(1, KERNEL_STARTS + 1):
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                f"{ATOMIC}{output}",
+                parameters,
+                engine_name=ENGINE,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                log_output=False,
+                start_timeout=120,
+                execution_timeout=timeout,
+                cwd=str(cwd),
+            )
+            return None
+        except PapermillExecutionError as error:
+            first_line = str(error.evalue).strip().splitlines() or [""]
+            return f"{progress.where()}: {error.ename}: {first_line[0]}"
+        except CellTimeoutError:
+            return (
+                f"{progress.where()} ran longer than {timeout} s and was stopped (see --timeout)."
+            )
+        except (DeadKernelError, RuntimeError) as error:
+            if not isinstance(error, DeadKernelError) and "Kernel" not in str(error):
+                raise
+            if progress.cell or start == KERNEL_STARTS or "died" not in str(error):
+                break
+    where = f"in {progress.where()}" if progress.cell else "before the first cell"
+    return f"The kernel died {where}; most often the memory was too small."
 
 
 def _register_with_papermill(progress: _Progress) -> None:

@@ -170,7 +170,48 @@ def _wrap(owner: Any, name: str) -> Callable[[Callable], None]:
     return install
 
 
-def _install() -> None:
+def _leave_pytorch_alone(mode: PretendedGPU) -> None:
+    """Let PyTorch's own machinery run without a look at its operations, which saves much time.
+
+    What comes out of it is labelled afterwards: a gradient is where its tensor is.
+    """
+    tensor = torch.Tensor
+
+    def unwatched(owner: Any, name: str) -> None:
+        @_wrap(owner, name)
+        def call(original: Callable, *args: Any, **kwargs: Any) -> Any:
+            mode.__exit__(None, None, None)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                mode.__enter__()
+
+    unwatched(tensor, "backward")
+    unwatched(torch.autograd, "grad")
+    for optimizer in (getattr(torch.optim, name) for name in torch.optim.__all__):
+        if isinstance(optimizer, type) and "step" in vars(optimizer):
+            unwatched(optimizer, "step")
+
+    @_wrap(torch.autograd, "grad")
+    def grad(original: Callable, outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        of = [inputs] if isinstance(inputs, torch.Tensor) else list(inputs)
+        slopes = original(outputs, of, *args, **kwargs)
+        for start, slope in zip(of, slopes, strict=True):
+            if slope is not None:
+                put(slope, on_gpu(start))
+        return slopes
+
+    slope_of = torch._C.TensorBase.grad
+
+    def labelled_slope(self: torch.Tensor) -> torch.Tensor | None:
+        slope = slope_of.__get__(self)
+        return slope if slope is None else put(slope, on_gpu(self))
+
+    tensor.grad = property(labelled_slope, slope_of.__set__, slope_of.__delete__)
+
+
+def _answer_for_tensors() -> None:
+    """Say of tensors where they are, and move them."""
     tensor = torch.Tensor
     tensor.device = property(lambda self: GPU if on_gpu(self) else _real_device(self))
     tensor.is_cuda = property(lambda self: self.device.type == "cuda")
@@ -204,6 +245,12 @@ def _install() -> None:
     @_wrap(tensor, "__deepcopy__")
     def deepcopy(original: Callable, self: torch.Tensor, memo: Any) -> torch.Tensor:
         return put(original(self, memo), on_gpu(self))
+
+    tensor.pin_memory = lambda self, *_: self
+
+
+def _answer_for_torch() -> None:
+    """Make, load and serve tensors, and say what a machine with a GPU says."""
 
     for name in ("tensor", "as_tensor", "asarray"):
 
@@ -251,10 +298,12 @@ def _install() -> None:
     for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"):
         if hasattr(torch.optim.Optimizer, name):
             setattr(torch.optim.Optimizer, name, lambda self: None)
-    tensor.pin_memory = lambda self, *_: self
     torch.backends.cudnn.enabled = False
 
 
 if os.environ.get("COURSE_PRETEND_GPU") == "1":
-    _install()
-    PretendedGPU().__enter__()
+    _mode = PretendedGPU()
+    _leave_pytorch_alone(_mode)
+    _answer_for_tensors()
+    _answer_for_torch()
+    _mode.__enter__()
