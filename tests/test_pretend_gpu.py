@@ -20,8 +20,8 @@ gpu = torch.device("cuda")
 def net():
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1))
 
-def trained(model, x):
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+def trained(model, x, **how):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, **how)
     for _ in range(3):
         optimizer.zero_grad()
         loss = model(x).square().mean()
@@ -78,6 +78,8 @@ FINE = {
     "F.one_hot(torch.tensor([1]), 3)": "cpu",
     "trained(net().to(gpu), x)": "cuda",
     "trained(net(), x.cpu())": "cpu",
+    "trained(net().to(gpu), x, fused=True)": "cuda",
+    "trained(net().to(gpu), x, foreach=True)": "cuda",
     "next(copy.deepcopy(net().to(gpu)).buffers())": "cuda",
     "torch.load(stored(net().to(gpu)), map_location=gpu)['0.weight']": "cuda",
     "torch.load(stored(net().to(gpu)), map_location='cpu')['0.weight']": "cpu",
@@ -89,6 +91,7 @@ FINE = {
     "torch.eye(3).to_sparse().to(gpu) @ x.T": "cuda",
     "torch.func.vmap(lambda row: (row * row.new_ones(3)).sum())(x)": "cuda",
     "torch.empty(3, device='meta')": "meta",
+    "torch.empty(3, device='meta').to(torch.float64)": "meta",
     "[torch.ones(5, device=gpu) for _ in range(99)] and torch.ones(5)": "cpu",
 }
 

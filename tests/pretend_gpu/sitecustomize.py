@@ -96,6 +96,8 @@ def _is_gpu(device: Any) -> bool:
 class PretendedGPU(TorchDispatchMode):
     """Looks at every operation: are its tensors on one device, and where is the result?"""
 
+    paused = 0
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -181,9 +183,11 @@ def _leave_pytorch_alone(mode: PretendedGPU) -> None:
         @_wrap(owner, name)
         def call(original: Callable, *args: Any, **kwargs: Any) -> Any:
             mode.__exit__(None, None, None)
+            mode.paused += 1  # meanwhile everything is where it is in truth
             try:
                 return original(*args, **kwargs)
             finally:
+                mode.paused -= 1
                 mode.__enter__()
 
     unwatched(tensor, "backward")
@@ -210,10 +214,12 @@ def _leave_pytorch_alone(mode: PretendedGPU) -> None:
     tensor.grad = property(labelled_slope, slope_of.__set__, slope_of.__delete__)
 
 
-def _answer_for_tensors() -> None:
+def _answer_for_tensors(mode: PretendedGPU) -> None:
     """Say of tensors where they are, and move them."""
     tensor = torch.Tensor
-    tensor.device = property(lambda self: GPU if on_gpu(self) else _real_device(self))
+    tensor.device = property(
+        lambda self: GPU if not mode.paused and on_gpu(self) else _real_device(self)
+    )
     tensor.is_cuda = property(lambda self: self.device.type == "cuda")
     tensor.is_cpu = property(lambda self: self.device.type == "cpu")
     tensor.cuda = lambda self, *_, **__: self.to(GPU)
@@ -231,7 +237,7 @@ def _answer_for_tensors() -> None:
                 rest.append(arg)
         if target is not None and torch.device(target).type not in ("cpu", "cuda"):
             return original(self, target, *rest, **kwargs)
-        self = original(self, CPU, *rest, **kwargs) if rest or kwargs else self
+        self = original(self, _real_device(self), *rest, **kwargs) if rest or kwargs else self
         return self if target is None else _move(self, _is_gpu(target))
 
     for name in ("numpy", "__array__"):
@@ -304,6 +310,6 @@ def _answer_for_torch() -> None:
 if os.environ.get("COURSE_PRETEND_GPU") == "1":
     _mode = PretendedGPU()
     _leave_pytorch_alone(_mode)
-    _answer_for_tensors()
+    _answer_for_tensors(_mode)
     _answer_for_torch()
     _mode.__enter__()
