@@ -90,6 +90,7 @@ FINE = {
     "nn.Conv2d(1, 2, 3).to(gpu)(torch.ones(2, 1, 8, 8, device=gpu))": "cuda",
     "torch.eye(3).to_sparse().to(gpu) @ x.T": "cuda",
     "torch.func.vmap(lambda row: (row * row.new_ones(3)).sum())(x)": "cuda",
+    "nn.Conv2d(1, 2, 3).to(gpu).to(memory_format=torch.channels_last).weight": "cuda",
     "torch.empty(3, device='meta')": "meta",
     "torch.empty(3, device='meta').to(torch.float64)": "meta",
     "[torch.ones(5, device=gpu) for _ in range(99)] and torch.ones(5)": "cpu",

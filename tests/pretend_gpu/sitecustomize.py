@@ -228,7 +228,7 @@ def _answer_for_tensors(mode: PretendedGPU) -> None:
     @_wrap(tensor, "to")
     def to(original: Callable, self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         target, rest = kwargs.pop("device", None), []
-        for arg in args:
+        for arg in args[1:] if args[:1] == (None,) else args:  # None: no device
             if isinstance(arg, str | torch.device | int) and not isinstance(arg, bool):
                 target = GPU if isinstance(arg, int) else torch.device(arg)
             elif isinstance(arg, torch.Tensor):
