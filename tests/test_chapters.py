@@ -82,11 +82,12 @@ def test_with_the_optional_data(name, tmp_path, mirror):
     assert any("beijing" in metric or "cora" in metric for metric in record["metrics"])
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", [n for n in CHAPTERS if n[:2] not in ("10", "12", "13", "14")])
 def test_on_a_pretended_gpu(name, tmp_path):
     """Where there is no GPU, at least nothing is forgotten on the CPU, or moved there too late."""
     options = ("--device", "cuda", "--jobs", "1", "--threads", "1")
-    record = run_chapter(name, tmp_path, *options, mirror=MIRROR, **PRETEND_GPU)
+    # without the optional data, whose networks would take minutes: each operation is looked at
+    record = run_chapter(name, tmp_path, *options, **PRETEND_GPU)
     assert record["device"].startswith("cuda")
 
 

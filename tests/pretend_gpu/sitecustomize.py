@@ -68,7 +68,9 @@ def put(tensor: torch.Tensor, on: bool = True) -> torch.Tensor:
 
 # --- every operation is looked at -----------------------------------------------------------------
 
-_MOVES = {"aten::copy_", "aten::_to_copy"}
+_PACKS = {"aten::_pack_padded_sequence", "aten::_pad_packed_sequence"}
+"""Operations that want numbers on the GPU and lengths on the CPU, and return both."""
+_MOVES = {"aten::copy_", "aten::_to_copy", *_PACKS}
 """Operations that take tensors of both devices."""
 _INDEX = {
     *("aten::index", "aten::_unsafe_index", "aten::index_put", "aten::index_put_"),
@@ -120,7 +122,8 @@ class PretendedGPU(TorchDispatchMode):
         result = func(*args, **kwargs or {})
         # "device=cpu" tells nothing: C++ writes it, because for C++ everything is on the CPU
         if name != "aten::copy_" and (named_gpu or name not in _INDEX or there[0][1]):
-            for tensor in _tensors(result if isinstance(result, list | tuple) else [result]):
+            found = _tensors(result if isinstance(result, list | tuple) else [result])
+            for tensor in found[:1] if name in _PACKS else found:
                 put(tensor)
         return result
 
